@@ -29,7 +29,7 @@ func refused(t token.Type) string {
 // checkTokens refuses before parsing what is not read, and nesting that would cost the parser its stack.
 func checkTokens(file string, tokens token.Tokens) error {
 	depth, dashes := 0, 0
-	for _, tk := range tokens {
+	for i, tk := range tokens {
 		if why := refused(tk.Type); why != "" {
 			return at(file, tk, why)
 		}
@@ -43,6 +43,9 @@ func checkTokens(file string, tokens token.Tokens) error {
 			if dashes > maxDepth {
 				return at(file, tk, tooDeep())
 			}
+			if i+1 < len(tokens) && isEmptyElement(tk, tokens[i+1]) {
+				return at(file, tk, "this list element is empty")
+			}
 			continue
 		}
 		dashes = 0
@@ -51,6 +54,13 @@ func checkTokens(file string, tokens token.Tokens) error {
 		}
 	}
 	return nil
+}
+
+// isEmptyElement reports whether next, the token after a dash, is outside the element: the parser would take a key that
+// follows the list for the element's own.
+func isEmptyElement(dash, next *token.Token) bool {
+	return next.Type != token.SequenceEntryType && next.Type != token.CommentType &&
+		next.Position.Line > dash.Position.Line && next.Position.Column <= dash.Position.Column
 }
 
 // checkNode refuses nesting deeper than maxDepth, keys that are no scalars, and duplicate keys.

@@ -44,7 +44,8 @@ func Documents(file string, data []byte) ([]Document, error) {
 		return nil, &Error{File: file, Message: "holds a zero byte"}
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	tokens := lexer.Tokenize(string(data))
+	// Without a line end after it, the lexer drops what it takes for a tag.
+	tokens := lexer.Tokenize(string(data) + "\n")
 	if err := checkTokens(file, tokens); err != nil {
 		return nil, err
 	}

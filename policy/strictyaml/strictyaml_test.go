@@ -148,6 +148,8 @@ func TestErrorsNameThePlaceAndTheRemedy(t *testing.T) {
 		"custom type":          {"kind: a\nlevel: middle\n", `f.yaml:2:8: level: unknown level "middle": use low or high`},
 		"custom type mapping":  {"level: {a: b}\n", `f.yaml:1:8: level: wants a single value, not keys and values`},
 		"empty element":        {"items:\n- name: a\n-\n", `f.yaml:3:3: items[1] is empty`},
+		"dash without value":   {"items:\n- name: a\n-\nkind: b\n", `f.yaml:3:1: this list element is empty`},
+		"tag that ends a file": {"kind: !a", `f.yaml:1:7: tags (!name) are not supported; put a value that begins with ! in quotes`},
 		"scalar document":      {"hello\n", `f.yaml:1:1: wants keys and values, not "hello"`},
 		"second document":      {"kind: a\n---\nkind: b\n", `f.yaml:3:1: a second document begins here; this file holds one`},
 		"anchor":               {"kind: &a x\n", `f.yaml:1:7: anchors (&name) are not supported; put a value that begins with & in quotes`},
