@@ -1,0 +1,105 @@
+package audit
+
+import (
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// fail begins a fault. A full disk is met with the space of the reserve.
+func (w *writer) fail(err error) {
+	if w.fault.Load() == nil {
+		w.since = w.now()
+		w.log.Error("the audit log cannot be written; content is refused until it can", zap.Error(err))
+		w.metrics.faults.Inc()
+		w.metrics.writable.Set(0)
+	}
+	w.fault.Store(&Unavailable{err: err})
+	w.unclean.Store(true)
+	if diskFull(err) && w.reserve.held {
+		if err := w.reserve.release(); err != nil {
+			w.log.Error("giving up the audit reserve", zap.Error(err))
+		}
+	}
+}
+
+// salvage writes the records of a batch that are no content, where there still is a way; else it keeps or counts them.
+func (w *writer) salvage(q *queue) {
+	before := len(w.carry.entries)
+	mark := len(w.carry.bodies)
+	var kepts queue
+	var refusals uint64
+	q.each(func(body []byte, c class) {
+		switch c {
+		case content:
+			return
+		case refusal:
+			refusals++
+		case kept:
+			kepts.add(body, c)
+		}
+		w.carry.add(body, c)
+	})
+	if len(w.carry.entries) == 0 {
+		return
+	}
+	if err := w.write(&w.carry); err == nil {
+		w.clearCarry()
+		return
+	}
+	w.carry.bodies, w.carry.entries = w.carry.bodies[:mark], w.carry.entries[:before]
+	kepts.each(w.carry.add)
+	w.unrecorded += refusals
+	w.metrics.unrecorded.Add(float64(refusals))
+	w.backlog.Store(w.carry.full())
+}
+
+func (w *writer) clearCarry() {
+	w.carry = queue{} // it may have grown large, and is not needed again soon
+	w.backlog.Store(false)
+}
+
+// resume ends a fault: with the reserve held again and the kept records written.
+func (w *writer) resume() {
+	err := w.reserve.hold(w.sync)
+	if err != nil {
+		w.fail(err)
+		return
+	}
+	notes := len(w.notes)
+	w.note(EventResumed, fmt.Sprintf("not writable since %s; %d refusals went unrecorded", w.since.UTC().Format(time.RFC3339), w.unrecorded))
+	if err := w.write(&w.carry); err != nil {
+		w.notes = w.notes[:min(notes, len(w.notes))]
+		w.fail(err)
+		return
+	}
+	w.log.Info("the audit log can be written again", zap.Uint64("unrecorded refusals", w.unrecorded))
+	w.clearCarry()
+	w.unrecorded = 0
+	w.metrics.writable.Set(1)
+	w.fault.Store(nil)
+}
+
+// clockJump is how far the wall clock may drift from the monotonic one between two looks before it is worth a record:
+// more than any slewing does in a second or a suspended process explains away.
+const clockJump = time.Minute
+
+// A clock sees jumps of the wall clock. Seq orders the records; this tells readers why their times do not.
+type clock struct {
+	last time.Time
+}
+
+// moved returns by how much the wall clock has jumped since the last call, or 0.
+func (c *clock) moved(now time.Time) time.Duration {
+	last := c.last
+	c.last = now
+	if last.IsZero() {
+		return 0
+	}
+	jump := now.Round(0).Sub(last.Round(0)) - now.Sub(last)
+	if jump.Abs() < clockJump {
+		return 0
+	}
+	return jump.Round(time.Second)
+}
