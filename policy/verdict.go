@@ -56,6 +56,9 @@ type Verdict struct {
 	Revision   string      `json:"revision"`
 	Epoch      string      `json:"epoch"`
 	Inspector  string      `json:"inspector"` // version of the code that read the contents
+	Reference  string      `json:"reference"` // the image as it was named, for people
+	MediaType  string      `json:"mediaType,omitempty"`
+	Size       int64       `json:"size,omitempty"` // of the manifest, bytes
 	Decision   Decision    `json:"decision"`
 	WouldBe    Decision    `json:"wouldBe,omitempty"` // with policies in mode audit counted; set only where it differs
 	Violations []Violation `json:"violations,omitempty"`

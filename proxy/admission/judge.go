@@ -1,0 +1,151 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/winnow-registry/winnow/policy"
+	"github.com/winnow-registry/winnow/proxy/admission/manifest"
+)
+
+// judge returns the verdict on ref, whose digest is known, and the name under which it was made. A digest that tags or
+// indexes of this repository led to is judged under their names too, since clients resolve a name first and then ask
+// by digest: it is admitted when one of its names is.
+func (g *Gate) judge(ctx context.Context, rule *ruling, ref policy.Reference, who policy.Requester, hold *hold) (policy.Reference, *policy.Verdict, bool, error) {
+	if ref.Tag != "" {
+		v, cached, err := g.verdict(ctx, rule, ref, who, hold)
+		return ref, v, cached, err
+	}
+	var refused *policy.Verdict
+	var refusedAs policy.Reference
+	var refusedCached bool
+	for _, name := range g.names(ctx, ref) {
+		v, cached, err := g.verdict(ctx, rule, name, who, hold)
+		if err != nil {
+			return name, nil, false, err
+		}
+		if v.Decision == policy.Admit {
+			return name, v, cached, nil
+		}
+		if refused == nil {
+			refused, refusedAs, refusedCached = v, name, cached
+		}
+	}
+	return refusedAs, refused, refusedCached, nil
+}
+
+// names lists how ref's digest is named in its repository: as admitted manifests and their indexes were named, and by
+// itself.
+func (g *Gate) names(ctx context.Context, ref policy.Reference) []policy.Reference {
+	var out []policy.Reference
+	for _, grant := range g.Grants.Grants(ctx, ref.Name(), ref.Digest) {
+		if !manifest.IsManifest(grant.Media) {
+			continue // a blob of that digest says nothing of a manifest's name
+		}
+		name := ref
+		name.Tag = grant.Via.Tag
+		if grant.Manifest != ref.Digest {
+			name.Index = grant.Manifest
+		}
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	if !slices.Contains(out, ref) {
+		out = append(out, ref)
+	}
+	return out
+}
+
+// verdict returns the verdict that holds for ref, remembered or made now.
+func (g *Gate) verdict(ctx context.Context, rule *ruling, ref policy.Reference, who policy.Requester, hold *hold) (v *policy.Verdict, cached bool, err error) {
+	key := policy.VerdictKey{Digest: ref.Digest, Scope: rule.set.Scope(ref, who), Revision: rule.set.Revision()}
+	if v, ok := g.held(ctx, rule, key); ok {
+		g.metrics.cached.Inc()
+		return v, true, nil
+	}
+	made, err := g.flights.do(ctx, "verdict "+key.Digest+" "+key.Scope+" "+key.Revision+" "+rule.epoch, hold, func(ctx context.Context) (any, error) {
+		return g.decide(ctx, rule, ref, who, key)
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	return made.(*policy.Verdict), false, nil
+}
+
+func (g *Gate) held(ctx context.Context, rule *ruling, key policy.VerdictKey) (*policy.Verdict, bool) {
+	v, ok := g.Verdicts.Verdict(ctx, key)
+	if !ok || v.Key() != key || !v.Holds(key.Revision, rule.epoch, InspectorVersion, g.Now()) {
+		return nil, false
+	}
+	return v, true
+}
+
+// decide makes the verdict on ref under the lease of its digest, and records it with the grants it gives.
+func (g *Gate) decide(ctx context.Context, rule *ruling, ref policy.Reference, who policy.Requester, key policy.VerdictKey) (*policy.Verdict, error) {
+	release, fence, err := g.Leases.Acquire(ctx, ref.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("waiting for the lease of %s: %w", ref.Digest, err)
+	}
+	defer release()
+	if v, ok := g.held(ctx, rule, key); ok { // another replica was faster
+		return v, nil
+	}
+	leave, err := g.queues.enter(ctx, ref.Upstream)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	started := g.Now()
+	r := reading{gate: g, rule: rule, ref: ref, who: who}
+	v, err := r.verdict(ctx)
+	var bad *manifest.Error
+	if errors.As(err, &bad) {
+		v, err = g.invalid(ref, bad), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	sealed := *v
+	sealed.Digest, sealed.Scope, sealed.Revision, sealed.Epoch = key.Digest, key.Scope, key.Revision, rule.epoch
+	sealed.Inspector, sealed.Reference = InspectorVersion, ref.String()
+	if err := g.record(ctx, ref, &sealed, r.manifest, fence); err != nil {
+		return nil, err
+	}
+	g.metrics.made(sealed.Decision, g.Now().Sub(started))
+	g.Log.Info("decided", zap.Stringer("reference", ref), zap.String("decision", string(sealed.Decision)), zap.Strings("rules", sealed.Rules()))
+	return &sealed, nil
+}
+
+// record remembers a verdict. Grants stand before the verdict does: whoever finds the verdict finds them.
+func (g *Gate) record(ctx context.Context, ref policy.Reference, v *policy.Verdict, m *manifest.Manifest, fence uint64) error {
+	if v.Decision == policy.Admit {
+		g.Grants.PutGrants(ctx, ref.Name(), grantsOf(ref, m, v.Size))
+		if err := g.Store.Link(ctx, ref.Name(), ref.Digest); err != nil {
+			// Only the rebuilding of lost grants rests on it.
+			g.Log.Warn("recording an admitted manifest in the store", zap.Stringer("reference", ref), zap.Error(err))
+		}
+	} else {
+		g.Explanations.PutExplanation(ctx, policy.WhyID(v), v)
+	}
+	g.Verdicts.PutVerdict(ctx, v, fence)
+	return nil
+}
+
+// invalid is the verdict on a document that cannot be read in exactly one way. It lapses, since the fault may be the
+// upstream's Content-Type rather than the bytes.
+func (g *Gate) invalid(ref policy.Reference, bad *manifest.Error) *policy.Verdict {
+	now := g.Now()
+	return &policy.Verdict{
+		Decision: policy.Deny, Decided: now, ValidUntil: now.Add(g.Timeout), Reason: "invalid_content",
+		Violations: []policy.Violation{{
+			Rule: "invalid-content", Policy: "winnow", Action: policy.ActionDeny, Severity: policy.SeverityCritical,
+			Message: "is not a valid image: " + bad.Error(), Evidence: []string{bad.Error()},
+			Advice: "Rebuild and push the image with a current tool; clients could read this document in different ways.",
+		}},
+	}
+}
