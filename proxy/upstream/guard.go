@@ -22,8 +22,8 @@ const (
 // network Winnow itself runs in, or nowhere.
 var privatePrefixes = prefixes(
 	"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", // RFC 1918
-	"100.64.0.0/10",                                   // carrier-grade NAT, RFC 6598
-	"127.0.0.0/8", "169.254.0.0/16",                   // loopback, link-local
+	"100.64.0.0/10",                 // carrier-grade NAT, RFC 6598
+	"127.0.0.0/8", "169.254.0.0/16", // loopback, link-local
 	"192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", // protocol assignments, documentation, 6to4 relays
 	"198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", // benchmarks, documentation
 	"::1/128", "fe80::/10", "fec0::/10", "fc00::/7", // loopback, link-local, site-local, unique local

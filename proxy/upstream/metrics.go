@@ -53,7 +53,9 @@ func (c *counters) answered(upstream, kind string, status int) {
 	c.requests.WithLabelValues(upstream, kind, answer).Inc()
 }
 
-func (c *counters) refused(upstream, reason string) { c.refusals.WithLabelValues(upstream, reason).Inc() }
+func (c *counters) refused(upstream, reason string) {
+	c.refusals.WithLabelValues(upstream, reason).Inc()
+}
 
 func (c *counters) circuit(upstream string, open bool) {
 	value := 0.0
