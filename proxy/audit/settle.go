@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -29,15 +31,15 @@ func (l *Log) settleInterrupted(ctx context.Context, dir string, before history)
 	if err != nil {
 		return err
 	}
-	open := unsettled{lines: map[string][]byte{}}
+	found := unsettled{open: map[string]decided{}}
 	for i := from; i < len(before.names); i++ {
-		if err := before.scan(ctx, dir, i, open.line); err != nil {
+		if err := before.scan(ctx, dir, i, found.line); err != nil {
 			return err
 		}
 	}
-	for _, line := range open.inOrder() {
+	for _, d := range found.inOrder() {
 		var r Record
-		if err := json.Unmarshal(line, &r); err != nil {
+		if err := json.Unmarshal(d.line, &r); err != nil {
 			continue // changed by somebody, which Verify says
 		}
 		r.Event, r.Time, r.Reason = EventCompleted, time.Time{}, ReasonInterrupted
@@ -47,18 +49,20 @@ func (l *Log) settleInterrupted(ctx context.Context, dir string, before history)
 		}
 	}
 	l.mu.Lock()
-	l.pending.flight += int64(len(open.lines)) // those completions were not of this process's pulls
+	l.pending.flight += int64(len(found.open)) // those completions were not of this process's pulls
 	l.mu.Unlock()
-	reason := fmt.Sprintf("%d interrupted pulls", len(open.lines))
-	if open.dropped > 0 {
-		reason += fmt.Sprintf(", %d more were too many to complete", open.dropped)
+	reason := fmt.Sprintf("%d interrupted pulls", len(found.open))
+	if found.dropped > 0 {
+		reason += fmt.Sprintf(", %d more were too many to complete", found.dropped)
 	}
 	return l.Append(&Record{Event: EventSettled, Reason: reason})
 }
 
-// settleFrom returns the first segment that may hold an unsettled pull.
+// settleFrom returns the first segment that may hold an unsettled pull: the newest in which the log was closed in
+// order, or which holds the start of a process that settled all before it.
 func (l *Log) settleFrom(ctx context.Context, dir string, before history) (int, error) {
 	horizon := l.now().Add(-settleHorizon)
+	wantStart := false
 	for i := len(before.names) - 1; i > 0; i-- {
 		first, err := firstLine(dir, before.names[i])
 		if err != nil {
@@ -68,21 +72,29 @@ func (l *Log) settleFrom(ctx context.Context, dir string, before history) (int, 
 		if json.Unmarshal(first, &r) == nil && r.Time.Before(horizon) {
 			return i, nil
 		}
-		settled := false
+		opened, settled, found := false, false, false
 		err = before.scan(ctx, dir, i, func(line []byte) {
 			event, _, _ := eventAndID(line)
-			settled = settled || barrier(event, line)
+			switch {
+			case string(event) == EventOpened:
+				opened = true
+			case string(event) == EventSettled && !opened:
+				settled = true
+			case string(event) == EventSettled, closedInOrder(event, line):
+				found = true
+			}
 		})
-		if err != nil || settled {
+		if err != nil || found || wantStart && opened {
 			return i, err
 		}
+		wantStart = wantStart || settled
 	}
 	return 0, nil
 }
 
-// barrier reports whether the record says that every pull before it has its end.
-func barrier(event, line []byte) bool {
-	return string(event) == EventSettled || string(event) == EventClosed && bytes.Contains(line, []byte(`,"reason":"",`))
+// closedInOrder reports whether the record says that every pull before it has its end.
+func closedInOrder(event, line []byte) bool {
+	return string(event) == EventClosed && bytes.Contains(line, []byte(`,"reason":"",`))
 }
 
 // scan calls f with every whole line of the i-th segment.
@@ -114,51 +126,45 @@ func (h history) scan(ctx context.Context, dir string, i int, f func(line []byte
 
 // unsettled holds the decided records that no completed one has followed yet.
 type unsettled struct {
-	lines   map[string][]byte // by id
-	order   []string
+	open    map[string]decided // by id
+	run     int                // counts the processes
+	seen    int                // counts the decided records
 	dropped int
+}
+
+type decided struct {
+	line  []byte
+	run   int
+	place int
 }
 
 func (u *unsettled) line(line []byte) {
 	event, id, ok := eventAndID(line)
-	switch {
-	case !ok:
-	case barrier(event, line):
-		u.lines, u.order, u.dropped = map[string][]byte{}, nil, 0
-	case string(event) == EventCompleted:
-		delete(u.lines, string(id))
-	case string(event) == EventDecided && len(u.lines) >= maxUnsettled:
-		u.dropped++
-	case string(event) == EventDecided:
-		if u.lines[string(id)] == nil {
-			u.order = append(u.order, string(id))
-			u.compact()
-		}
-		u.lines[string(id)] = bytes.Clone(line)
-	}
-}
-
-// compact keeps order from growing with the log instead of with the pulls in flight.
-func (u *unsettled) compact() {
-	if len(u.order) < 2*len(u.lines)+1024 {
+	if !ok {
 		return
 	}
-	still := u.order[:0]
-	for _, id := range u.order {
-		if u.lines[id] != nil {
-			still = append(still, id)
+	switch string(event) {
+	case EventOpened:
+		u.run++
+	case EventSettled: // speaks of the processes before the one that wrote it
+		maps.DeleteFunc(u.open, func(_ string, d decided) bool { return d.run < u.run })
+	case EventClosed:
+		if closedInOrder(event, line) {
+			clear(u.open)
+			u.dropped = 0
 		}
+	case EventCompleted:
+		delete(u.open, string(id))
+	case EventDecided:
+		if len(u.open) >= maxUnsettled {
+			u.dropped++
+			return
+		}
+		u.seen++
+		u.open[string(id)] = decided{line: bytes.Clone(line), run: u.run, place: u.seen}
 	}
-	u.order = still
 }
 
-func (u *unsettled) inOrder() [][]byte {
-	out := make([][]byte, 0, len(u.lines))
-	for _, id := range u.order {
-		if line := u.lines[id]; line != nil {
-			out = append(out, line)
-			u.lines[id] = nil // an id may have been decided more than once
-		}
-	}
-	return out
+func (u *unsettled) inOrder() []decided {
+	return slices.SortedFunc(maps.Values(u.open), func(a, b decided) int { return a.place - b.place })
 }
