@@ -67,6 +67,8 @@ type Verdict struct {
 	Decided    time.Time   `json:"decided"`
 	ValidUntil time.Time   `json:"validUntil"` // zero: as long as revision and epoch stand
 	SlimDigest string      `json:"slimDigest,omitempty"`
+	// Partial says that some rule waits for more of the image than was known: only a refusal is final then.
+	Partial bool `json:"partial,omitempty"`
 }
 
 // A VerdictKey names a verdict that may be remembered.
@@ -83,7 +85,7 @@ func (v *Verdict) Key() VerdictKey {
 
 // Holds reports whether v still says the truth at now, under revision and epoch as they are now.
 func (v *Verdict) Holds(revision, epoch, inspector string, now time.Time) bool {
-	return v.Revision == revision && v.Epoch == epoch && v.Inspector == inspector &&
+	return (!v.Partial || v.Decision == Deny) && v.Revision == revision && v.Epoch == epoch && v.Inspector == inspector &&
 		(v.ValidUntil.IsZero() || now.Before(v.ValidUntil))
 }
 
