@@ -66,3 +66,11 @@ var (
 	ErrManifestUnknown = &fault{status: http.StatusNotFound, reason: "manifest_unknown", message: "the upstream does not have this manifest"}
 	ErrBusy            = &fault{status: http.StatusServiceUnavailable, reason: "busy", message: "too many images are being checked at once", retry: 5 * time.Second}
 )
+
+// ID names the refusal: the same for one image and revision on every replica and try.
+func (e *Denied) ID() string { return policy.WhyID(e.Verdict) }
+
+// Sentence is what a client shows: one line, rule id first, the address of the page that explains it, whyURL, last.
+func (e *Denied) Sentence(whyURL string) string {
+	return policy.Refusal(e.Verdict, e.Reference, whyURL)
+}

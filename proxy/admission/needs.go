@@ -54,7 +54,8 @@ type Blobs interface {
 type Object interface {
 	io.ReadSeekCloser
 	Size() int64
-	File() *os.File // nil where it is no file of the operating system
+	File() *os.File  // nil where it is no file of the operating system
+	Fault(err error) // tells the store of an error while File was read past it
 }
 
 // A Fill is a blob on its way from the upstream into the store.
