@@ -16,6 +16,7 @@ type Status struct {
 	Since    time.Time `json:"since"`              // when Redis came into that state
 	Reason   string    `json:"reason,omitempty"`   // why it is degraded
 	Embedded string    `json:"embedded,omitempty"` // why the embedded store cannot be written; empty = it can
+	Dropped  int       `json:"dropped"`            // writes that the embedded store had no room for
 	Unsent   int       `json:"unsent"`             // entries that wait for Redis to come back
 	Entries  int       `json:"entries"`            // in memory
 	Bytes    int64     `json:"bytes"`              // in memory, estimated
