@@ -208,6 +208,10 @@ func (g *collection) links(ctx context.Context) error {
 		if !ok || g.held[l.addr.text] {
 			return nil
 		}
+		// It may have been stored again since the objects were listed, beside the link that was there.
+		if _, err := g.store.stat(ctx, l.addr); !g.opts.DryRun && !isNotFound(err) {
+			return err
+		}
 		g.report.Links++
 		g.store.log.Debug("removing a link to a manifest that is not held", zap.Stringer("link", l))
 		return g.delete(ctx, path.Dir(file))
