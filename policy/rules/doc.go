@@ -3,8 +3,3 @@
 // The rules here read reference, manifest and configuration only; none looks into a layer, and none does I/O. What
 // a rule cannot see is said in its documentation, so that nobody takes its silence for more than it is.
 package rules
-
-import "github.com/winnow-registry/winnow/policy"
-
-// All returns the built-in rules, sorted by name.
-func All() []policy.Builtin { return nil }
