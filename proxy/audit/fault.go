@@ -81,25 +81,23 @@ func (w *writer) resume() {
 	w.fault.Store(nil)
 }
 
-// clockJump is how far the wall clock may drift from the monotonic one between two looks before it is worth a record:
-// more than any slewing does in a second or a suspended process explains away.
+// clockJump is how far the wall clock may move against the monotonic one between two looks before it is worth a
+// record: more than slewing does in a second.
 const clockJump = time.Minute
 
-// A clock sees jumps of the wall clock. Seq orders the records; this tells readers why their times do not.
+// A clock sees jumps of the wall clock, and machines that were suspended. Seq orders the records; this tells readers
+// why their times do not.
 type clock struct {
-	last time.Time
+	ahead time.Duration // of the wall clock against the monotonic one, since the writer began
+	known bool
 }
 
 // moved returns by how much the wall clock has jumped since the last call, or 0.
-func (c *clock) moved(now time.Time) time.Duration {
-	last := c.last
-	c.last = now
-	if last.IsZero() {
-		return 0
+func (c *clock) moved(wall, monotonic time.Duration) time.Duration {
+	before, known := c.ahead, c.known
+	c.ahead, c.known = wall-monotonic, true
+	if jump := c.ahead - before; known && jump.Abs() >= clockJump {
+		return jump.Round(time.Second)
 	}
-	jump := now.Round(0).Sub(last.Round(0)) - now.Sub(last)
-	if jump.Abs() < clockJump {
-		return 0
-	}
-	return jump.Round(time.Second)
+	return 0
 }

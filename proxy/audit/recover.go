@@ -40,7 +40,7 @@ func openWriter(opts *Options) (*writer, history, error) {
 	}
 	w := &writer{
 		dir: opts.Path, size: opts.SegmentSize, sync: syncer{off: opts.NoSync, file: opts.syncFile}, now: opts.now,
-		log: opts.Logger, metrics: newMetrics(opts.Registerer), lock: lock, reserve: newReserve(opts.Path), chain: newChain(),
+		log: opts.Logger, metrics: newMetrics(opts.Registerer), lock: lock, reserve: newReserve(opts.Path), chain: newChain(), began: time.Now(),
 	}
 	before, err := w.recover()
 	if err != nil {

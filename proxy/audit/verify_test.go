@@ -135,20 +135,23 @@ func TestACheckpointFromElsewhereShowsARollBack(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Path: dir})
 	decide(t, l, "a")
+	complete(t, l, "a")
 	closeLog(t, l)
 	backup := crashed(t, dir)
 	l = open(t, Options{Path: dir})
 	decide(t, l, "b")
+	complete(t, l, "b")
 	closeLog(t, l)
 	kept := verify(t, dir).Head
 
 	if _, err := VerifyAgainst(dir, Expectation{Checkpoint: kept}); err != nil {
 		t.Errorf("the log it was taken from: %v", err)
 	}
-	wantBad(t, backup, Expectation{Checkpoint: kept}, 4)
+	wantBad(t, backup, Expectation{Checkpoint: kept}, 5)
 
 	l = open(t, Options{Path: backup}) // the restored one goes on, as another log
 	decide(t, l, "c")
+	complete(t, l, "c")
 	closeLog(t, l)
 	verify(t, backup)
 	wantBad(t, backup, Expectation{Checkpoint: kept}, kept.Seq)

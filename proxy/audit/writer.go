@@ -28,6 +28,7 @@ type writer struct {
 	notes []Record // about the log itself, to stand before the next records
 	buf   []byte
 	clock clock
+	began time.Time // of the writer, on both clocks
 
 	fault      *atomic.Pointer[Unavailable]
 	backlog    *atomic.Bool
@@ -182,7 +183,7 @@ func (w *writer) note(event, reason string) {
 
 // upkeep runs every second: it repairs, and notes the head.
 func (w *writer) upkeep() {
-	if moved := w.clock.moved(w.now()); moved != 0 {
+	if moved := w.clock.moved(w.now().Round(0).Sub(w.began.Round(0)), time.Since(w.began)); moved != 0 {
 		w.note(EventClockMoved, fmt.Sprintf("the wall clock moved by %s", moved))
 	}
 	if w.fault.Load() != nil {
