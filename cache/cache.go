@@ -27,10 +27,11 @@ type Cache struct {
 	redis    *remote // nil without Redis
 	released hub     // keys of leases that were given back anywhere
 
-	verdicts    *table[policy.VerdictKey, *policy.Verdict]
-	resolutions *table[string, policy.Resolution]
-	seen        *table[repositoryDigest, time.Time]
-	grants      *memory[repositoryDigest, []policy.Grant]
+	verdicts     *table[policy.VerdictKey, *policy.Verdict]
+	resolutions  *table[string, policy.Resolution]
+	seen         *table[repositoryDigest, time.Time]
+	explanations *table[string, *policy.Verdict]
+	grants       *memory[repositoryDigest, []policy.Grant]
 
 	cancel  context.CancelFunc
 	closing <-chan struct{}
@@ -107,6 +108,11 @@ func (c *Cache) makeTables() {
 		c: c, kind: kindVerdict, memory: newMemory[policy.VerdictKey, *policy.Verdict](n/4, b/2, stale),
 		key: verdictKey, notice: func(k policy.VerdictKey) notice { return notice{kindVerdict, k.Digest, k.Scope, k.Revision} },
 		encode: func(v *policy.Verdict) ([]byte, error) { return json.Marshal(v) }, decode: decodeVerdict, timed: true,
+	}
+	c.explanations = &table[string, *policy.Verdict]{
+		c: c, kind: kindExplanation, memory: newMemory[string, *policy.Verdict](n/32, b/16, stale),
+		key: explanationKey, notice: func(id string) notice { return notice{kind: kindExplanation, a: id} },
+		encode: func(v *policy.Verdict) ([]byte, error) { return json.Marshal(v) }, decode: decodeExplanation, timed: true,
 	}
 	c.resolutions = &table[string, policy.Resolution]{
 		c: c, kind: kindResolution, memory: newMemory[string, policy.Resolution](n/8, b/8, stale),
@@ -192,7 +198,7 @@ func (c *Cache) Status() Status {
 		s.Embedded = fault.Error()
 	}
 	for _, usage := range []func() (int, int64){
-		c.verdicts.memory.usage, c.resolutions.memory.usage, c.seen.memory.usage, c.grants.usage,
+		c.verdicts.memory.usage, c.explanations.memory.usage, c.resolutions.memory.usage, c.seen.memory.usage, c.grants.usage,
 	} {
 		n, b := usage()
 		s.Entries, s.Bytes = s.Entries+n, s.Bytes+b

@@ -14,11 +14,14 @@ const (
 	kindResolution
 	kindSeen
 	kindGrant
+	kindExplanation
 	kinds // how many
 )
 
 // String is the label of metrics.
-func (k kind) String() string { return [kinds]string{"verdict", "resolution", "seen", "grant"}[k] }
+func (k kind) String() string {
+	return [kinds]string{"verdict", "resolution", "seen", "grant", "explanation"}[k]
+}
 
 // repositoryDigest names a digest in a repository.
 type repositoryDigest struct{ repository, digest string }
@@ -26,6 +29,7 @@ type repositoryDigest struct{ repository, digest string }
 func verdictKey(k policy.VerdictKey) string {
 	return prefix + "verdict:" + k.Digest + ":" + k.Scope + ":" + k.Revision
 }
+func explanationKey(id string) string     { return prefix + "why:" + id }
 func resolutionKey(name string) string    { return prefix + "tag:" + name }
 func seenKey(k repositoryDigest) string   { return seenPrefix + k.repository + "@" + k.digest }
 func grantsKey(k repositoryDigest) string { return prefix + "grant:" + k.repository + "@" + k.digest }

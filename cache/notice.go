@@ -47,6 +47,7 @@ func (c *Cache) listen(ctx context.Context) {
 
 func (c *Cache) forget() {
 	c.verdicts.memory.purge()
+	c.explanations.memory.purge()
 	c.resolutions.memory.purge()
 	c.seen.memory.purge()
 	c.grants.purge()
@@ -68,6 +69,8 @@ func (c *Cache) receive(message string) {
 
 func (c *Cache) drop(kind, a, b, revision string) {
 	switch kind {
+	case kindExplanation.String():
+		c.explanations.memory.remove(a)
 	case kindVerdict.String():
 		c.verdicts.memory.remove(policy.VerdictKey{Digest: a, Scope: b, Revision: revision})
 	case kindResolution.String():

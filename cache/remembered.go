@@ -54,6 +54,27 @@ func decodeVerdict(k policy.VerdictKey, payload []byte) (*policy.Verdict, error)
 	return nil, errForeign
 }
 
+// Explanation returns the refusal that the page of that id explains.
+func (c *Cache) Explanation(ctx context.Context, id string) (*policy.Verdict, bool) {
+	return c.explanations.get(ctx, id)
+}
+
+// PutExplanation remembers v under the id that the refusal's sentence names. A later refusal under that id replaces it.
+func (c *Cache) PutExplanation(ctx context.Context, id string, v *policy.Verdict) {
+	c.explanations.put(ctx, id, v, uint64(max(v.Decided.UnixMicro(), 0)), verdictKeep)
+}
+
+func decodeExplanation(id string, payload []byte) (*policy.Verdict, error) {
+	var v policy.Verdict
+	if err := json.Unmarshal(payload, &v); err != nil {
+		return nil, fmt.Errorf("decoding an explanation: %w", err)
+	}
+	if policy.WhyID(&v) != id {
+		return nil, errForeign
+	}
+	return &v, nil
+}
+
 // Resolution returns what the tag named upstream/repository:tag last led to. Its At says how old that is.
 func (c *Cache) Resolution(ctx context.Context, name string) (policy.Resolution, bool) {
 	return c.resolutions.get(ctx, name)

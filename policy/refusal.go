@@ -81,12 +81,9 @@ func severityRank(s Severity) int {
 	return slices.Index([]Severity{SeverityInfo, SeverityLow, SeverityMedium, SeverityHigh, SeverityCritical}, s)
 }
 
-// WhyID names the page that explains v. It is the same on every replica and every try as long as digest, scope,
-// revision and decision are, so that equal refusals fold into one event; it gives nothing away about them.
+// WhyID names the page that explains why v refuses an image: the same for one digest and revision, on every replica, on
+// every try and under every name, so that equal refusals fold into one event. It gives nothing away about them.
 func WhyID(v *Verdict) string {
-	h := sha256.New()
-	for _, part := range []string{v.Digest, v.Scope, v.Revision, string(v.Decision)} {
-		fmt.Fprintf(h, "%d:%s\n", len(part), part)
-	}
-	return hex.EncodeToString(h.Sum(nil)[:12])
+	sum := sha256.Sum256([]byte(v.Digest + " " + v.Revision))
+	return hex.EncodeToString(sum[:12])
 }

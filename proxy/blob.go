@@ -100,10 +100,15 @@ func (x *exchange) follow(fill admission.Fill, part part) error {
 		return err
 	}
 	defer r.Close()
-	buf := buffers.Get().(*[64 << 10]byte)
-	defer buffers.Put(buf)
-	// Hidden behind plain interfaces, or io.CopyBuffer would let the ResponseWriter read with a buffer of its own.
-	n, err := io.CopyBuffer(struct{ io.Writer }{x.w}, struct{ io.Reader }{r}, buf[:])
+	var n int64
+	if whole, ok := r.(io.WriterTo); ok { // lets the operating system send what is spooled
+		n, err = whole.WriteTo(x.w)
+	} else {
+		buf := buffers.Get().(*[64 << 10]byte)
+		defer buffers.Put(buf)
+		// Behind plain interfaces, or io.CopyBuffer would let the ResponseWriter read with a buffer of its own.
+		n, err = io.CopyBuffer(struct{ io.Writer }{x.w}, struct{ io.Reader }{r}, buf[:])
+	}
 	x.bytes = n
 	if err == nil && n != part.length {
 		err = io.ErrUnexpectedEOF

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -25,8 +26,12 @@ type Options struct {
 // A Handler answers /v2/ and /why/, and nothing else.
 type Handler struct {
 	Options
+	names   atomic.Pointer[Names]
 	metrics metrics
 }
+
+// Rename makes names hold from the next request on.
+func (h *Handler) Rename(names *Names) { h.names.Store(names) }
 
 // New returns a handler.
 func New(opts Options) *Handler {
@@ -35,6 +40,7 @@ func New(opts Options) *Handler {
 	}
 	opts.PublicURL = strings.TrimSuffix(opts.PublicURL, "/")
 	h := &Handler{Options: opts}
+	h.Rename(opts.Names)
 	h.metrics.register(opts.Registerer)
 	return h
 }
@@ -76,7 +82,7 @@ func (h *Handler) pull(w http.ResponseWriter, r *http.Request) {
 
 func (x *exchange) serve() error {
 	var err error
-	if x.req, err = x.h.Names.parse(x.r); err != nil {
+	if x.req, err = x.h.names.Load().parse(x.r); err != nil {
 		return err
 	}
 	if x.who, err = x.h.Auth.identify(x.r); err != nil {

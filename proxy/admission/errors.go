@@ -70,7 +70,12 @@ var (
 // ID names the refusal: the same for one image and revision on every replica and try.
 func (e *Denied) ID() string { return policy.WhyID(e.Verdict) }
 
-// Sentence is what a client shows: one line, rule id first, the address of the page that explains it, whyURL, last.
+// Sentence is what a client shows: one line, rule id first, the address of the page that explains it, whyURL, last. An
+// image that was named by a tag is called by it, as in what the client was told to pull.
 func (e *Denied) Sentence(whyURL string) string {
-	return policy.Refusal(e.Verdict, e.Reference, whyURL)
+	ref := e.Reference
+	if ref.Tag != "" {
+		ref.Digest = ""
+	}
+	return policy.Refusal(e.Verdict, ref, whyURL)
 }
