@@ -59,8 +59,7 @@ func universal(opts Redis) *redis.UniversalOptions {
 	u := &redis.UniversalOptions{
 		Addrs:      opts.Addresses,
 		MasterName: opts.SentinelMaster,
-		ClientName: "winnow",
-		// RESP2 needs no HELLO and no CLIENT TRACKING, hence fewer rights, and nothing here is pushed but notices.
+		// RESP2, no name and no library version: no HELLO and no CLIENT, hence fewer rights, and nothing here is pushed but notices.
 		Protocol:                 2,
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
