@@ -141,3 +141,8 @@ func (s *TokenServer) sign(granted []resource, now time.Time) (string, error) {
 func pemCertificate(c *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 }
+
+// Host returns host:port of the server, as registries name those they trust.
+func (s *TokenServer) Host() string {
+	return strings.TrimSuffix(strings.TrimPrefix(s.URL, "http://"), "/token")
+}
