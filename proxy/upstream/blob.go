@@ -184,20 +184,20 @@ func (b *blob) end() error {
 	return io.ErrNoProgress
 }
 
-// broke notes a fault of the present response. An early EOF is one: net/http reports it so only where the upstream
-// declared no length.
+// broke notes a fault of the present response. A clean EOF before the end is one, too: the upstream declared no
+// length, and may have given up on a fault of its own. Only if it stays so are its bytes wrong.
 func (b *blob) broke(err error) {
 	b.close()
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
 	if b.off-b.mark >= resumeProgress {
 		b.mark, b.tries = b.off, 0
 	}
 	b.tries++
-	if b.tries > b.r.opts.Resumes || b.ctx.Err() != nil {
-		fault := b.r.networkFault(b.ctx, fmt.Sprintf("reading blob %s at byte %d of %d", b.digest, b.off, b.size), err)
-		b.err = fault
+	switch {
+	case b.ctx.Err() == nil && b.tries <= b.r.opts.Resumes:
+	case errors.Is(err, io.EOF):
+		b.err = b.wrong("%d bytes, %d were declared", b.off, b.size)
+	default:
+		b.err = b.r.networkFault(b.ctx, fmt.Sprintf("reading blob %s at byte %d of %d", b.digest, b.off, b.size), err)
 	}
 }
 

@@ -28,6 +28,7 @@ type body struct {
 
 	waited time.Duration // within the present rate window
 	got    int64         // bytes within it
+	err    error         // stays: it may come beside bytes, and be asked for again
 }
 
 func newBody(ctx context.Context, cancel context.CancelCauseFunc, r *registry, rc io.ReadCloser, places chan struct{}) *body {
@@ -38,6 +39,9 @@ func newBody(ctx context.Context, cancel context.CancelCauseFunc, r *registry, r
 
 // Read reads from the upstream within the idle timeout and the least rate.
 func (b *body) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
 	start := time.Now()
 	b.silent.Reset(b.r.opts.IdleTimeout)
 	n, err := b.rc.Read(p)
@@ -54,6 +58,7 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 		b.waited, b.got = 0, 0
 	}
+	b.err = err
 	return n, err
 }
 
