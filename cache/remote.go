@@ -43,7 +43,8 @@ type remote struct {
 	unsent  unsent
 
 	up      atomic.Bool
-	first   chan struct{} // closed when the first probe is over
+	first   chan struct{} // closed when the first probe is over, or takes too long for calls to wait
+	over    sync.Once     // closes first
 	tripped chan struct{} // wakes run
 
 	mu     sync.Mutex
@@ -124,6 +125,7 @@ func (r *remote) set(state string, why error) {
 
 // run keeps the breaker until ctx ends.
 func (r *remote) run(ctx context.Context) {
+	defer time.AfterFunc(callTimeout, r.firstOver).Stop()
 	var upSince time.Time
 	wait, flap := probeEvery, probeEvery
 	for ctx.Err() == nil {
@@ -153,13 +155,7 @@ func (r *remote) run(ctx context.Context) {
 }
 
 // firstOver lets the first callers go on.
-func (r *remote) firstOver() {
-	select {
-	case <-r.first:
-	default:
-		close(r.first)
-	}
-}
+func (r *remote) firstOver() { r.over.Do(func() { close(r.first) }) }
 
 // watch returns when the breaker opened, and meanwhile sends what was added to unsent while it was closing.
 func (r *remote) watch(ctx context.Context) {

@@ -3,6 +3,7 @@ package cachetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -146,7 +147,11 @@ func (s *Server) try(command ...string) string {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, "redis-cli", append(args, command...)...)
 	cmd.Stdout, cmd.Stderr = &out, &out
-	_ = cmd.Run() // what went wrong is in the output
+	// What went wrong in Redis is in the output.
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		return "ERR running redis-cli: " + err.Error()
+	}
 	return strings.TrimSpace(out.String())
 }
 
