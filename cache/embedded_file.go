@@ -18,6 +18,8 @@ var (
 )
 
 func openFile(path string) (db *bolt.DB, err error) {
+	// A file that was cut off has no page where the last one says; see guard.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		// bbolt asserts what a file may hold; a file that breaks it is no reason to end the process.
 		if r := recover(); r != nil {

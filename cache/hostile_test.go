@@ -139,8 +139,11 @@ func TestForgedNoticesDoNoHarm(t *testing.T) {
 	c := open(t, replica(t, s))
 	s.Until("1", "PUBSUB", "NUMSUB", "winnow:notices")
 	check := all(t, c, 1)
-	for _, m := range []string{"", "x", strings.Repeat("x", 1<<20), "id\tverdict\ta\tb\tc", "id verdict"} {
+	for _, m := range []string{"", "x", strings.Repeat("x", 100_000)} {
 		s.CLI("PUBLISH", "winnow:notices", m)
+	}
+	for _, m := range []string{"'id|verdict|a|b|c'", "'id|nothing|a|b|c'", "'id|lease|k'", "'||||'", "string.rep('|', 1000000)"} {
+		s.CLI("EVAL", "return redis.call('PUBLISH', KEYS[1], (string.gsub("+m+", '|', string.char(0))))", "1", "winnow:notices")
 	}
 	check(t, c)
 }
