@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -134,13 +135,13 @@ func (x *exchange) fail(err error) {
 		x.record.Decision = audit.DecisionDeny
 	}
 	x.record.Reason = a.reason
-	if a.denied != nil {
-		x.judged(a.denied.Reference, a.denied.Verdict, a.denied.Cached, a.denied.Stale)
-		x.record.Decision, x.record.Digest.Resolved = audit.DecisionDeny, a.denied.Reference.Digest
-		if a.denied.Verdict.Reason != "" {
-			x.record.Reason = a.denied.Verdict.Reason
-		}
-	} else if a.message != "" && a.reason != "" && a.status >= 500 {
+	switch {
+	case a.denied != nil:
+		d := a.denied
+		x.judged(d.Reference, d.Verdict, d.Cached, d.Stale)
+		x.record.Decision, x.record.Digest.Resolved = audit.DecisionDeny, d.Reference.Digest
+		x.record.Reason = cmp.Or(d.Verdict.Reason, a.message)
+	case a.status >= http.StatusInternalServerError:
 		x.record.Reason = a.reason + ": " + a.message
 	}
 	// A refusal gives nothing away: it is answered even where it cannot be recorded, and the log counts it.
