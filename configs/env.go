@@ -46,11 +46,14 @@ func addSettings(all map[string]setting, v reflect.Value, at string) {
 // winnow. Nobody wrote these for us, so they are not taken for misspelt keys.
 const serviceVariable = `^WINNOW_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`
 
+// testPrefix begins the variables of Winnow's own tests, which the programs they start inherit.
+const testPrefix = envPrefix + "TEST_"
+
 // applyEnviron sets what variables give, and returns which variable gave which key.
 func applyEnviron(c *Config, environ []string) (map[string]string, error) {
 	var given []string
 	for _, e := range environ {
-		if strings.HasPrefix(e, envPrefix) {
+		if strings.HasPrefix(e, envPrefix) && !strings.HasPrefix(e, testPrefix) {
 			given = append(given, e)
 		}
 	}
