@@ -171,19 +171,19 @@ func TestAChangeReachesTheMemoryOfOtherReplicas(t *testing.T) {
 // The message may be lost: then the bounded time in memory heals it.
 func TestALostMessageIsHealedWithinLocalTTL(t *testing.T) {
 	t.Parallel()
-	s := cachetest.Start(t)
+	s, elsewhere := cachetest.Start(t), cachetest.Start(t)
 	opts := replica(t, s)
 	opts.LocalTTL = 500 * time.Millisecond
-	c := open(t, opts)
-	c.PutResolution(t.Context(), "docker.io/a:1", policy.Resolution{Digest: digest(1), At: time.Now()}, time.Hour)
-	// What another replica wrote, without its message: the same value as written there, put in place by hand.
-	other := replica(t, s)
-	s.CLI("CONFIG", "SET", "requirepass", "")
-	o := open(t, other)
-	s.CLI("CLIENT", "KILL", "TYPE", "pubsub")
-	o.PutResolution(t.Context(), "docker.io/a:1", policy.Resolution{Digest: digest(2), At: time.Now()}, time.Hour)
+	c, o := open(t, opts), open(t, replica(t, elsewhere))
+	up(t, c)
+	up(t, o)
+	tag, now := "docker.io/a:1", time.Now()
+	c.PutResolution(t.Context(), tag, policy.Resolution{Digest: digest(1), At: now}, time.Hour)
+	o.PutResolution(t.Context(), tag, policy.Resolution{Digest: digest(2), At: now.Add(time.Second)}, time.Hour)
+	// What another replica wrote arrives without a message.
+	elsewhere.CLI("MIGRATE", "127.0.0.1", s.Port(), "winnow:tag:"+tag, "0", "5000", "COPY", "REPLACE")
 	eventually(t, "the change is seen", func() bool {
-		r, _ := c.Resolution(t.Context(), "docker.io/a:1")
+		r, _ := c.Resolution(t.Context(), tag)
 		return r.Digest == digest(2)
 	})
 }
