@@ -29,7 +29,7 @@ type metadata struct {
 type policyFields struct {
 	Images imagesFields          `yaml:"images" jsonschema:"required"`
 	Mode   string                `yaml:"mode" jsonschema:"enum=enforce,enum=audit,default=enforce" jsonschema_description:"audit: decide and record, serve unchanged"`
-	Rules  []strictyaml.Document `yaml:"rules" jsonschema:"required" jsonschema_description:"without a rule every image the policy includes is refused"`
+	Rules  []strictyaml.Document `yaml:"rules" jsonschema_description:"without a rule every image the policy includes is refused"`
 	Slim   strictyaml.Document   `yaml:"slim" jsonschema_description:"how images are slimmed where a rule has action slim"`
 }
 
