@@ -207,6 +207,7 @@ func (l *Log) run(w *writer) {
 	defer close(l.ended)
 	ticker := time.NewTicker(upkeep)
 	defer ticker.Stop()
+	w.holdReserve()
 	for {
 		b, closed := l.take()
 		if b != nil {

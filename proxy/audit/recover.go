@@ -165,17 +165,22 @@ func wholeLines(b []byte, from int64) tail {
 	if t, ok := closedTail(b, from); ok {
 		return t
 	}
-	var t tail
-	for start < len(b) {
-		n := bytes.IndexByte(b[start:], '\n')
-		if n < 0 || !framed(b[start:start+n]) {
+	end := start
+	for end < len(b) {
+		n := bytes.IndexByte(b[end:], '\n')
+		if n < 0 || !framed(b[end:end+n]) {
 			break
 		}
-		t.last = b[start : start+n]
-		start += n + 1
-		t.size = from + int64(start)
+		end += n + 1
 	}
-	return t
+	for end > start { // the chain goes on from the last one: it has to be read, too
+		begin := start + bytes.LastIndexByte(b[start:end-1], '\n') + 1
+		if line := b[begin : end-1]; json.Valid(line) {
+			return tail{size: from + int64(end), last: line}
+		}
+		end = begin
+	}
+	return tail{}
 }
 
 // closedTail is the short way for a log that was closed in order: all before its last line was durable then.
@@ -200,7 +205,7 @@ func framed(line []byte) bool {
 			return false
 		}
 	}
-	return json.Valid(line)
+	return true
 }
 
 // cutTail takes the bytes from size to end off the segment and keeps them aside.

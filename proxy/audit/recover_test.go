@@ -74,12 +74,10 @@ func sample(t *testing.T) (dir string, content []byte) {
 func checkPrefix(t *testing.T, original, damaged []byte, report Report, err error) {
 	t.Helper()
 	want, got := bytes.SplitAfter(original, []byte("\n")), bytes.SplitAfter(damaged, []byte("\n"))
-	good := int(report.Records)
+	good := int(report.Records) - 1
 	var bad *BadRecord
-	if errors.As(err, &bad) && int(bad.Seq) <= good {
-		good = int(bad.Seq) - 1 // the line that the next one does not vouch for
-	} else if err == nil {
-		good--
+	if errors.As(err, &bad) {
+		good = min(good, int(bad.Seq)-1)
 	}
 	for i := 0; i < good && i < len(want)-1; i++ {
 		if !bytes.Equal(want[i], got[i]) {

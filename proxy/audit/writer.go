@@ -53,11 +53,18 @@ func (w *writer) begin(version string) error {
 	default:
 		return fmt.Errorf("audit folder %s is not writable: %w; give uid %d write access or set audit.path", w.dir, err, os.Getuid())
 	}
-	if err := w.reserve.hold(w.sync); err != nil && w.fault.Load() == nil {
-		w.fail(err)
-	}
 	w.metrics.writable.Set(boolValue(w.fault.Load() == nil))
 	return nil
+}
+
+// holdReserve comes before the first record but not before the start has been said: it writes a MiB.
+func (w *writer) holdReserve() {
+	if w.fault.Load() != nil {
+		return
+	}
+	if err := w.reserve.hold(w.sync); err != nil {
+		w.fail(err)
+	}
 }
 
 // commit makes a batch durable, as one write and one sync. The error is that of its content records.
