@@ -53,15 +53,21 @@ func (b *breaker) allow() (wait time.Duration, ok bool) {
 	return 0, true
 }
 
-// report says how an allowed request went, and returns whether the circuit is open now.
-func (b *breaker) report(o outcome) (open bool) {
+// report says how an allowed request went, and returns whether the circuit is open now, and was not before or the
+// other way round.
+func (b *breaker) report(o outcome) (open, turned bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	was := b.pause > 0
+	b.note(o)
+	return b.pause > 0, was != (b.pause > 0)
+}
+
+func (b *breaker) note(o outcome) {
 	probe := b.probing
 	switch o {
 	case outcomeOK:
 		b.failures, b.pause, b.probing = 0, 0, false
-		return false
 	case outcomeUnknown:
 		b.probing = false
 	case outcomeHang:
@@ -70,7 +76,7 @@ func (b *breaker) report(o outcome) (open bool) {
 		b.failures++
 	}
 	switch {
-	case o == outcomeUnknown:
+	case o == outcomeUnknown, o == outcomeOK:
 	case b.pause == 0 && b.failures >= b.threshold:
 		b.pause, b.until = b.base, time.Now().Add(b.base)
 	case b.pause > 0 && probe:
@@ -78,22 +84,19 @@ func (b *breaker) report(o outcome) (open bool) {
 		b.pause = min(2*b.pause, b.base<<maxBreakerDoublings)
 		b.until = time.Now().Add(b.pause)
 	}
-	return b.pause > 0
 }
 
 // health is what is known of an upstream's hosts. It outlives a reload.
 type health struct {
-	opts     *Options
-	upstream string
-	count    *counters
+	opts *Options
 
 	mu       sync.Mutex
 	breakers map[string]*breaker
 	quiet    time.Time // the upstream said 429: nothing is sent before
 }
 
-func newHealth(opts *Options, upstream string, count *counters) *health {
-	return &health{opts: opts, upstream: upstream, count: count, breakers: make(map[string]*breaker)}
+func newHealth(opts *Options) *health {
+	return &health{opts: opts, breakers: make(map[string]*breaker)}
 }
 
 // breaker returns the circuit of a host: a token server or a CDN that is down says nothing about the registry.

@@ -43,17 +43,15 @@ func (p *challengeParser) challenge() (challenge, bool) {
 	if p.rest != "" && !strings.ContainsRune(" \t,", rune(p.rest[0])) {
 		return challenge{}, false
 	}
+	p.skipToken68()
 	for {
 		p.skip(" \t,")
 		before := p.rest
 		key := strings.ToLower(p.token())
 		p.skip(" \t")
 		if key == "" || !strings.HasPrefix(p.rest, "=") {
-			if key != "" || before == "" {
-				p.rest = before // the next scheme, or the end
-				return c, true
-			}
-			return c, p.skipToken68()
+			p.rest = before // the next scheme, or the end
+			return c, true
 		}
 		p.rest = p.rest[1:]
 		p.skip(" \t")
@@ -68,15 +66,16 @@ func (p *challengeParser) challenge() (challenge, bool) {
 	}
 }
 
-// skipToken68 steps over characters that only token68 credentials hold (e.g. those of Negotiate).
-func (p *challengeParser) skipToken68() bool {
-	if p.rest == "" || !strings.ContainsRune("/=", rune(p.rest[0])) {
-		p.rest = ""
-		return false
+// skipToken68 steps over the credentials that a scheme such as Negotiate has in place of parameters.
+func (p *challengeParser) skipToken68() {
+	rest := strings.TrimLeft(p.rest, " \t")
+	after := strings.TrimLeft(strings.TrimLeftFunc(rest, isToken68), "=")
+	if next := strings.TrimLeft(after, " \t"); next == "" || (next[0] == ',' || len(next) < len(after)) && next[0] != '=' {
+		p.rest = after
 	}
-	p.skip("/=")
-	return true
 }
+
+func isToken68(c rune) bool { return c < 0x80 && (c == '/' || isTokenChar(byte(c))) }
 
 func (p *challengeParser) skip(set string) { p.rest = strings.TrimLeft(p.rest, set) }
 

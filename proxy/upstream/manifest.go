@@ -111,7 +111,7 @@ func (r *registry) manifest(ctx context.Context, repository, ref string) ([]byte
 // mismatch notes wrong bytes. They count against the host's circuit as a failure does.
 func (r *registry) mismatch(format string, args ...any) *Error {
 	host, port := hostPort(r.base)
-	r.count.circuit(r.name, r.health.breaker(host+":"+port).report(outcomeFault))
+	r.note(host+":"+port, r.health.breaker(host+":"+port), outcomeFault)
 	r.count.refused(r.name, reasonInvalidContent)
 	return r.invalid(format, args...)
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"sync"
+
+	"go.uber.org/zap"
 )
 
 // maxProxies bounds the set of egress proxies one upstream has been sent through: a setting names one or two.
@@ -52,11 +54,14 @@ func newRegistry(e Endpoint, opts *Options, count *counters) (*registry, error) 
 		name: e.Name, base: base, opts: opts, count: count, hosts: rules, keys: keys,
 		proxies:  &proxySet{known: make(map[string]bool)},
 		auth:     newAuthorizer(),
-		health:   newHealth(opts, e.Name, count),
+		health:   newHealth(opts),
 		requests: make(chan struct{}, opts.Requests),
 		streams:  make(chan struct{}, opts.Streams),
 	}
 	r.transport = r.newTransport(roots)
+	if base.Scheme == "http" {
+		opts.Log.Warn("upstream is spoken to in plain http", zap.String("upstream", e.Name))
+	}
 	return r, nil
 }
 

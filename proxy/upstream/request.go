@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 const (
@@ -195,10 +197,7 @@ func (r *registry) roundTrip(req *http.Request, kind string) (*http.Response, er
 		status = resp.StatusCode
 	}
 	r.count.answered(r.name, kind, status)
-	open := circuit.report(what)
-	if req.URL.Host == r.base.Host && what != outcomeUnknown {
-		r.count.circuit(r.name, open)
-	}
+	r.note(host+":"+port, circuit, what)
 	if err != nil {
 		return nil, r.networkFault(req.Context(), "asking "+printable(host)+" for a "+kind, err)
 	}
@@ -212,6 +211,23 @@ func isRedirect(status int) bool {
 		return true
 	}
 	return false
+}
+
+// note reports an outcome to the circuit of a host, and says when that turns it.
+func (r *registry) note(host string, circuit *breaker, what outcome) {
+	open, turned := circuit.report(what)
+	if !turned {
+		return
+	}
+	own, port := hostPort(r.base)
+	if host == own+":"+port {
+		r.count.circuit(r.name, open)
+	}
+	text := "upstream answers again"
+	if open {
+		text = "upstream keeps failing: asking it less often"
+	}
+	r.opts.Log.Warn(text, zap.String("upstream", r.name), zap.String("host", host))
 }
 
 // drain reads the rest of a short body, and closes it.
