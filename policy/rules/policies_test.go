@@ -30,3 +30,38 @@ func TestEmbeddedPoliciesLoadWithoutWarning(t *testing.T) {
 		}
 	}
 }
+
+// TestPoliciesDoWhatTheirTestsSay runs the tests that are published beside the embedded policies, as
+// `winnow policy test` does.
+func TestPoliciesDoWhatTheirTestsSay(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../configs/policies/tests/*.yaml")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("found %d files of tests: %v", len(files), err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		results, err := policy.RunTests(t.Context(), policy.Cases{
+			File: policy.File{Name: file, Data: data}, Builtins: rules.All(), Read: readBeside(file),
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		for _, r := range results {
+			for _, f := range r.Failures {
+				t.Errorf("%s:%d: %s: %s", file, r.Line, r.Name, f)
+			}
+		}
+	}
+}
+
+// readBeside reads what file names relative to its own folder.
+func readBeside(file string) func(string) ([]policy.File, error) {
+	return func(name string) ([]policy.File, error) {
+		data, err := os.ReadFile(filepath.Join(filepath.Dir(file), name))
+		return []policy.File{{Name: name, Data: data}}, err
+	}
+}
