@@ -18,6 +18,7 @@ FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/LICENSE /LICENSE
 COPY --from=build /out/winnow /winnow
+COPY deploy/container/winnow.yaml /etc/winnow/winnow.yaml
 COPY --from=build --chown=65532:65532 /out/tmp /tmp
 COPY --from=build --chown=65532:65532 /out/data /data
 ARG VERSION=devel
@@ -29,10 +30,9 @@ LABEL org.opencontainers.image.title="Winnow" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 USER 65532:65532
-# The defaults keep their data in ./data, which is /data here, and listen on loopback, which no client of a container reaches.
+# The defaults keep their data in ./data, which is /data here.
 WORKDIR /
-ENV WINNOW_LISTEN_REGISTRY=:5000 WINNOW_LISTEN_CONSOLE=:5001
 VOLUME /data
 EXPOSE 5000 5001
 ENTRYPOINT ["/winnow"]
-CMD ["serve"]
+CMD ["serve", "--config", "/etc/winnow/winnow.yaml"]
