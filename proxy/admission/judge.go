@@ -2,7 +2,6 @@ package admission
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -101,24 +100,18 @@ func (g *Gate) decide(ctx context.Context, rule *ruling, ref policy.Reference, w
 	}
 	defer leave()
 	started := g.Now()
-	r := reading{gate: g, rule: rule, ref: ref, who: who}
+	r := g.newReading(rule, ref, who)
 	v, err := r.verdict(ctx)
-	var bad *manifest.Error
-	if errors.As(err, &bad) {
-		v, err = g.invalid(ref, bad), nil
-	}
 	if err != nil {
 		return nil, err
 	}
-	sealed := *v
-	sealed.Digest, sealed.Scope, sealed.Revision, sealed.Epoch = key.Digest, key.Scope, key.Revision, rule.epoch
-	sealed.Inspector, sealed.Reference = InspectorVersion, ref.String()
-	if err := g.record(ctx, ref, &sealed, r.manifest, fence); err != nil {
+	sealed := named(v, ref, key, rule.epoch)
+	if err := g.record(ctx, ref, sealed, r.manifest, fence); err != nil {
 		return nil, err
 	}
 	g.metrics.made(sealed.Decision, g.Now().Sub(started))
 	g.Log.Info("decided", zap.Stringer("reference", ref), zap.String("decision", string(sealed.Decision)), zap.Strings("rules", sealed.Rules()))
-	return &sealed, nil
+	return sealed, nil
 }
 
 // record remembers a verdict. Grants stand before the verdict does: whoever finds the verdict finds them.
@@ -136,16 +129,10 @@ func (g *Gate) record(ctx context.Context, ref policy.Reference, v *policy.Verdi
 	return nil
 }
 
-// invalid is the verdict on a document that cannot be read in exactly one way. It lapses, since the fault may be the
-// upstream's Content-Type rather than the bytes.
-func (g *Gate) invalid(ref policy.Reference, bad *manifest.Error) *policy.Verdict {
-	now := g.Now()
-	return &policy.Verdict{
-		Decision: policy.Deny, Decided: now, ValidUntil: now.Add(g.Timeout), Reason: "invalid_content",
-		Violations: []policy.Violation{{
-			Rule: "invalid-content", Policy: "winnow", Action: policy.ActionDeny, Severity: policy.SeverityCritical,
-			Message: "is not a valid image: " + bad.Error(), Evidence: []string{bad.Error()},
-			Advice: "Rebuild and push the image with a current tool; clients could read this document in different ways.",
-		}},
-	}
+// named returns a copy of v that says what it is about and under what it was made.
+func named(v *policy.Verdict, ref policy.Reference, key policy.VerdictKey, epoch string) *policy.Verdict {
+	out := *v
+	out.Digest, out.Scope, out.Revision, out.Epoch = key.Digest, key.Scope, key.Revision, epoch
+	out.Inspector, out.Reference = InspectorVersion, ref.String()
+	return &out
 }

@@ -2,11 +2,10 @@ package admission
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"errors"
 	"fmt"
-	"io"
-	"net/http"
+	"slices"
+	"time"
 
 	"github.com/winnow-registry/winnow/policy"
 	"github.com/winnow-registry/winnow/proxy/admission/manifest"
@@ -15,69 +14,126 @@ import (
 // A reading gathers what is to be known of one image, stage by stage, and asks policy after each: a refusal that needs
 // the manifest only spares the fetch of the rest.
 type reading struct {
-	gate     *Gate
-	rule     *ruling
+	Source
+	set       *policy.Set
+	inspector Inspector
+	slimmer   Slimmer
+	maxSize   int64
+	timeout   time.Duration // how long it is believed that a document cannot be read
+	now       func() time.Time
+	firstSeen func(context.Context, policy.Reference) time.Time
+	// dry asks for everything that is wrong: the reading goes on after a refusal, and slims nothing.
+	dry bool
+
 	ref      policy.Reference
 	who      policy.Requester
 	manifest *manifest.Manifest
-	size     int64 // of the manifest, bytes
+	size     int64           // of the manifest, bytes
+	platform policy.Platform // as the configuration says
+	last     *policy.Verdict // of the stages so far
+	missed   error           // what a dry reading could not get after a refusal
 }
 
+func (g *Gate) newReading(rule *ruling, ref policy.Reference, who policy.Requester) *reading {
+	return &reading{
+		Source: documents{g}, set: rule.set, inspector: g.Inspector, slimmer: g.Slimmer, maxSize: g.MaxSize, timeout: g.Timeout, now: g.Now,
+		firstSeen: func(ctx context.Context, ref policy.Reference) time.Time {
+			return g.Tags.FirstSeen(ctx, ref.Name(), ref.Digest, g.Now())
+		},
+		ref: ref, who: who,
+	}
+}
+
+// verdict judges the image. What cannot be read in exactly one way is refused; an error says that nothing is known.
 func (r *reading) verdict(ctx context.Context) (*policy.Verdict, error) {
+	v, err := r.stages(ctx)
+	var bad *manifest.Error
+	if errors.As(err, &bad) {
+		return r.invalid(bad), nil
+	}
+	if err != nil && r.dry && r.last != nil && r.last.Decision == policy.Deny {
+		r.missed = err
+		return r.last, nil
+	}
+	return v, err
+}
+
+func (r *reading) stages(ctx context.Context) (*policy.Verdict, error) {
 	contents, err := r.readManifest(ctx)
 	if err != nil {
 		return nil, err
 	}
 	v, err := r.evaluate(ctx, contents)
-	if err != nil || v.Decision == policy.Deny || r.manifest.Kind != policy.KindImage {
+	if err != nil || r.final(v) || r.manifest.Kind != policy.KindImage {
 		return v, err
 	}
 	if contents, err = r.readConfig(ctx, contents); err != nil {
 		return nil, err
 	}
-	if v, err = r.evaluate(ctx, contents); err != nil || v.Decision == policy.Deny {
+	if v, err = r.evaluate(ctx, contents); err != nil || r.final(v) {
 		return v, err
 	}
-	if r.rule.set.Needs(r.ref) > policy.StageConfig {
-		if r.gate.Inspector == nil {
+	if r.set.Needs(r.ref) > policy.StageConfig {
+		if r.inspector == nil {
 			return refuse(v, "policy asks for what the layers hold, which cannot be inspected"), nil
 		}
-		if contents, err = r.gate.Inspector.Inspect(ctx, r.manifest, contents); err != nil {
+		if contents, err = r.inspector.Inspect(ctx, r.manifest, contents); err != nil {
 			return nil, fmt.Errorf("inspecting %s: %w", r.ref, err)
 		}
-		if v, err = r.evaluate(ctx, contents); err != nil || v.Decision == policy.Deny {
-			return v, err
+		if v, err = r.evaluate(ctx, contents); err != nil {
+			return nil, err
 		}
 	}
-	if v.Decision == policy.Slim {
+	if v.Decision == policy.Slim && !r.dry {
 		return r.slim(ctx, v, contents)
 	}
 	return v, nil
 }
 
+// final reports whether v ends the reading.
+func (r *reading) final(v *policy.Verdict) bool { return v.Decision == policy.Deny && !r.dry }
+
 func (r *reading) evaluate(ctx context.Context, contents policy.Contents) (*policy.Verdict, error) {
-	v, err := r.rule.set.Evaluate(ctx, contents, r.who, r.gate.Now())
+	v, err := r.set.Evaluate(ctx, contents, r.who, r.now())
 	if err != nil {
 		return nil, fmt.Errorf("evaluating %s: %w", r.ref, err)
 	}
 	v.MediaType, v.Size = r.manifest.MediaType, r.size
-	if max := r.gate.MaxSize; max > 0 && contents.Image.Size > max && v.Decision != policy.Deny {
-		return refuse(v, fmt.Sprintf("the image is larger than admission.maxImageSize (%d bytes)", max)), nil
+	if max := r.maxSize; max > 0 && contents.Image.Size > max && v.Decision != policy.Deny {
+		refuse(v, fmt.Sprintf("the image is larger than admission.maxImageSize (%d bytes)", max))
 	}
+	r.last = v
 	return v, nil
 }
 
 // slim has the image slimmed, and judges the result like any other image of that name.
 func (r *reading) slim(ctx context.Context, v *policy.Verdict, contents policy.Contents) (*policy.Verdict, error) {
-	if r.gate.Slimmer == nil {
+	if r.slimmer == nil {
 		return refuse(v, "policy asks for a slimmed image, which cannot be made"), nil
 	}
-	digest, err := r.gate.Slimmer.Slim(ctx, r.manifest, contents)
+	digest, err := r.slimmer.Slim(ctx, r.manifest, contents)
 	if err != nil {
 		return nil, fmt.Errorf("slimming %s: %w", r.ref, err)
 	}
 	v.SlimDigest = digest
 	return v, nil
+}
+
+// invalid is the verdict on a document that cannot be read in exactly one way, with what was found before it. It
+// lapses, since the fault may be the upstream's Content-Type rather than the bytes.
+func (r *reading) invalid(bad *manifest.Error) *policy.Verdict {
+	v := policy.Verdict{}
+	if r.last != nil {
+		v = *r.last
+	}
+	now := r.now()
+	v.Decision, v.Decided, v.ValidUntil, v.Reason = policy.Deny, now, now.Add(r.timeout), bad.Reason()
+	v.Violations = append(slices.Clip(v.Violations), policy.Violation{
+		Rule: "invalid-content", Policy: "winnow", Action: policy.ActionDeny, Severity: policy.SeverityCritical,
+		Message: "is not a valid image: " + bad.Error(), Evidence: []string{bad.Error()},
+		Advice: "Rebuild and push the image with a current tool; clients could read this document in different ways.",
+	})
+	return &v
 }
 
 func refuse(v *policy.Verdict, reason string) *policy.Verdict {
@@ -86,7 +142,7 @@ func refuse(v *policy.Verdict, reason string) *policy.Verdict {
 }
 
 func (r *reading) readManifest(ctx context.Context) (policy.Contents, error) {
-	raw, contentType, err := r.gate.fetchManifest(ctx, r.ref)
+	raw, contentType, err := r.Manifest(ctx, r.ref)
 	if err != nil {
 		return policy.Contents{}, err
 	}
@@ -94,13 +150,21 @@ func (r *reading) readManifest(ctx context.Context) (policy.Contents, error) {
 		return policy.Contents{}, err
 	}
 	r.size = int64(len(raw))
-	if err := r.gate.Store.Put(ctx, r.ref.Digest, raw); err != nil {
-		// Policy can still decide; it will have to fetch again, and serving fetches as well.
-		r.gate.metrics.unstored.Inc()
-	}
 	contents := r.manifest.Contents(r.ref)
-	contents.Image.FirstSeen = r.gate.Tags.FirstSeen(ctx, r.ref.Name(), r.ref.Digest, r.gate.Now())
+	contents.Image.FirstSeen = r.firstSeen(ctx, r.ref)
 	return contents, r.checkChild(ctx)
+}
+
+// config returns the image configuration, bounded before it is asked for.
+func (r *reading) config(ctx context.Context) ([]byte, error) {
+	if r.manifest.Config.Size > manifest.MaxConfigSize {
+		return nil, &manifest.Error{Path: "config", Problem: "is larger than 8 MiB"}
+	}
+	raw, err := r.Config(ctx, r.ref, r.manifest.Config)
+	if err == nil && int64(len(raw)) != r.manifest.Config.Size {
+		err = &manifest.Error{Path: "config.size", Problem: "is not the size of the configuration"}
+	}
+	return raw, err
 }
 
 // checkChild compares a manifest that an index led to with what the index says of it.
@@ -121,7 +185,7 @@ func (r *reading) child(ctx context.Context) (policy.Child, bool, error) {
 		return policy.Child{}, false, nil
 	}
 	parent := policy.Reference{Upstream: r.ref.Upstream, Repository: r.ref.Repository, Digest: r.ref.Index}
-	raw, contentType, err := r.gate.fetchManifest(ctx, parent)
+	raw, contentType, err := r.Manifest(ctx, parent)
 	if err != nil {
 		return policy.Child{}, false, fmt.Errorf("reading the index of %s: %w", r.ref, err)
 	}
@@ -138,7 +202,7 @@ func (r *reading) child(ctx context.Context) (policy.Child, bool, error) {
 }
 
 func (r *reading) readConfig(ctx context.Context, contents policy.Contents) (policy.Contents, error) {
-	raw, err := r.gate.smallBlob(ctx, r.ref, r.manifest.Config)
+	raw, err := r.config(ctx)
 	if err != nil {
 		return contents, err
 	}
@@ -146,6 +210,7 @@ func (r *reading) readConfig(ctx context.Context, contents policy.Contents) (pol
 	if err != nil {
 		return contents, err
 	}
+	r.platform = config.Platform
 	if contents, err = r.manifest.AddConfig(contents, config); err != nil {
 		return contents, err
 	}
@@ -158,56 +223,4 @@ func (r *reading) readConfig(ctx context.Context, contents policy.Contents) (pol
 		return contents, &manifest.Error{Path: "platform", Problem: "the index says " + said.String() + ", the configuration " + is.String()}
 	}
 	return contents, nil
-}
-
-// fetchManifest returns the manifest that ref's digest names, from the store or the upstream. Its bytes hash to it.
-func (g *Gate) fetchManifest(ctx context.Context, ref policy.Reference) (raw []byte, contentType string, err error) {
-	if raw, err := g.Store.Get(ctx, ref.Digest, manifest.MaxSize); err == nil {
-		return raw, "", nil
-	}
-	raw, contentType, err = g.Upstream.Manifest(ctx, ref.Upstream, ref.Repository, ref.Digest)
-	if statusOf(err) == http.StatusNotFound {
-		return nil, "", ErrManifestUnknown
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("fetching %s: %w", ref, err)
-	}
-	if !hashesTo(raw, ref.Digest) {
-		return nil, "", &fault{status: http.StatusBadGateway, reason: "invalid_content", message: "the upstream sent other bytes than " + ref.Digest}
-	}
-	return raw, contentType, nil
-}
-
-// smallBlob returns a blob that is read whole, verified: an image configuration.
-func (g *Gate) smallBlob(ctx context.Context, ref policy.Reference, d policy.Layer) ([]byte, error) {
-	if d.Size > manifest.MaxConfigSize {
-		return nil, &manifest.Error{Path: "config", Problem: "is larger than 8 MiB"}
-	}
-	if raw, err := g.Store.Get(ctx, d.Digest, manifest.MaxConfigSize); err == nil {
-		if int64(len(raw)) != d.Size {
-			return nil, &manifest.Error{Path: "config.size", Problem: "is not the size of the configuration"}
-		}
-		return raw, nil
-	}
-	body, err := g.Upstream.Blob(ctx, ref.Upstream, ref.Repository, d.Digest, d.Size)
-	if err != nil {
-		return nil, fmt.Errorf("fetching the configuration of %s: %w", ref, err)
-	}
-	defer body.Close()
-	raw := make([]byte, d.Size)
-	if _, err := io.ReadFull(body, raw); err != nil {
-		return nil, fmt.Errorf("fetching the configuration of %s: %w", ref, err)
-	}
-	if !hashesTo(raw, d.Digest) {
-		return nil, &fault{status: http.StatusBadGateway, reason: "invalid_content", message: "the upstream sent other bytes than " + d.Digest}
-	}
-	if err := g.Store.Put(ctx, d.Digest, raw); err != nil {
-		g.metrics.unstored.Inc()
-	}
-	return raw, nil
-}
-
-func hashesTo(b []byte, digest string) bool {
-	sum := sha256.Sum256(b)
-	return digest == "sha256:"+hex.EncodeToString(sum[:])
 }
