@@ -328,14 +328,12 @@ func TestReadersSeeTheObjectOrAnError(t *testing.T) {
 	s := open(t, onDisk(t.TempDir()))
 	var seed atomic.Uint64
 	rapid.Check(t, func(t *rapid.T) {
-		want, digest := content(seed.Add(1), rapid.IntRange(0, 400_000).Draw(t, "size"))
+		want, digest := content(seed.Add(1), rapid.IntRange(1, 400_000).Draw(t, "size"))
 		fault := rapid.SampledFrom([]string{"none", "none", "flip", "cut", "extra"}).Draw(t, "fault")
 		sent := bytes.Clone(want)
 		switch {
 		case fault == "extra":
 			sent = append(sent, 1)
-		case len(sent) == 0:
-			fault = "none"
 		case fault == "flip":
 			sent[rapid.IntRange(0, len(sent)-1).Draw(t, "at")] ^= 0x80
 		case fault == "cut":
@@ -404,7 +402,7 @@ func TestPassthroughVerifies(t *testing.T) {
 	}
 }
 
-func TestManyFetchesUseLittleMemoryAndFewFiles(t *testing.T) {
+func TestFetchesUseOneSpoolFileEach(t *testing.T) {
 	t.Parallel()
 	s := open(t, onDisk(t.TempDir()))
 	taps := make([]*tap, 32)
@@ -421,9 +419,6 @@ func TestManyFetchesUseLittleMemoryAndFewFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer reader.Close()
-			if i == 0 {
-				continue
-			}
 		}
 		if _, err := taps[i].Write(want); err != nil {
 			t.Fatal(err)
