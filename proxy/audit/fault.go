@@ -2,6 +2,8 @@ package audit
 
 import (
 	"fmt"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -44,9 +46,13 @@ func (w *writer) salvage(q *queue) {
 	if len(w.carry.entries) == 0 {
 		return
 	}
-	if err := w.write(&w.carry); err == nil {
-		w.clearCarry()
-		return
+	if !w.stuck {
+		err := w.write(&w.carry)
+		if err == nil {
+			w.clearCarry()
+			return
+		}
+		w.stuck = true // until the next upkeep: to try with each batch would only load a disk in trouble
 	}
 	w.carry.bodies, w.carry.entries = w.carry.bodies[:mark], w.carry.entries[:before]
 	kepts.each(w.carry.add)
@@ -62,15 +68,15 @@ func (w *writer) clearCarry() {
 
 // resume ends a fault: with the reserve held again and the kept records written.
 func (w *writer) resume() {
-	err := w.reserve.hold(w.sync)
-	if err != nil {
+	w.stuck = false
+	if err := w.reserve.hold(w.sync); err != nil {
 		w.fail(err)
 		return
 	}
-	notes := len(w.notes)
 	w.note(EventResumed, fmt.Sprintf("not writable since %s; %d refusals went unrecorded", w.since.UTC().Format(time.RFC3339), w.unrecorded))
 	if err := w.write(&w.carry); err != nil {
-		w.notes = w.notes[:min(notes, len(w.notes))]
+		w.notes = slices.DeleteFunc(w.notes, func(r Record) bool { return r.Event == EventResumed })
+		w.stuck = true
 		w.fail(err)
 		return
 	}
@@ -100,4 +106,17 @@ func (c *clock) moved(wall, monotonic time.Duration) time.Duration {
 		return jump.Round(time.Second)
 	}
 	return 0
+}
+
+// seal gives a segment up and lets the next write start another, whose first record says so: Verify goes by that.
+func (w *writer) seal(event string, cause error) {
+	name := filepath.Base(w.seg.path)
+	w.log.Error("the audit segment is sealed", zap.String("segment", name), zap.Error(cause))
+	if len(w.notes) == 0 || w.notes[0].Event != event { // a lasting fault seals again and again
+		w.notes = slices.Insert(w.notes, 0, Record{Time: w.now(), Event: event, Reason: name + ": " + cause.Error()})
+	}
+	if err := w.seg.close(); err != nil {
+		w.log.Warn("closing a sealed audit segment", zap.Error(err))
+	}
+	w.seg = nil
 }

@@ -40,17 +40,13 @@ func Query(dir string, filter Filter, f func(Record) error) error {
 	if err != nil {
 		return err
 	}
-	v := verifier{dir: dir}
 	for i, name := range names {
-		next := ""
-		if i+1 < len(names) {
-			next = names[i+1]
-		}
-		sealed, err := v.sealedFrom(next)
+		after := names[i+1:]
+		sealed, err := sealedFrom(dir, after)
 		if err != nil {
 			return err
 		}
-		if err := queryFile(dir, name, sealed, next == "", func(r *Record) error {
+		if err := queryFile(dir, name, sealed, len(after) == 0, func(r *Record) error {
 			if !selects(r) {
 				return nil
 			}

@@ -58,11 +58,7 @@ func VerifyAgainst(dir string, want Expectation) (Report, error) {
 	}
 	v := verifier{dir: dir, want: want, noted: head}
 	for i, name := range names {
-		next := ""
-		if i+1 < len(names) {
-			next = names[i+1]
-		}
-		if err := v.segment(name, next); err != nil {
+		if err := v.segment(name, names[i+1:]); err != nil {
 			return v.report, err
 		}
 	}
@@ -79,9 +75,9 @@ type verifier struct {
 	line   int
 }
 
-// segment checks one file. The one after it tells whether its end was sealed as suspect.
-func (v *verifier) segment(name, next string) error {
-	sealed, err := v.sealedFrom(next)
+// segment checks one file. Those after it tell whether its end was sealed as suspect.
+func (v *verifier) segment(name string, after []string) error {
+	sealed, err := sealedFrom(v.dir, after)
 	if err != nil {
 		return err
 	}
@@ -101,7 +97,7 @@ func (v *verifier) segment(name, next string) error {
 		switch {
 		case suspect && (err == nil || errors.Is(err, errTorn) || errors.Is(err, errTooLong)):
 			v.report.Suspect++
-		case errors.Is(err, errTorn) && next == "":
+		case errors.Is(err, errTorn) && len(after) == 0:
 			v.report.Torn = len(line)
 			return nil
 		case errors.Is(err, errTorn), errors.Is(err, errTooLong):
@@ -116,20 +112,23 @@ func (v *verifier) segment(name, next string) error {
 	}
 }
 
-// sealedFrom returns the seq from which on the lines before segment next do not count, or 0.
-func (v *verifier) sealedFrom(next string) (uint64, error) {
-	if next == "" {
-		return 0, nil
+// sealedFrom returns the seq from which on the lines before the given segments do not count, or 0.
+func sealedFrom(dir string, after []string) (uint64, error) {
+	for _, name := range after {
+		line, err := firstLine(dir, name)
+		if err != nil {
+			return 0, err
+		}
+		if line == nil {
+			continue // sealed before it held a record
+		}
+		var r Record
+		if json.Unmarshal(line, &r) != nil || r.Event != EventSuspect {
+			return 0, nil
+		}
+		return r.Seq, nil
 	}
-	line, err := firstLine(v.dir, next)
-	if err != nil {
-		return 0, err
-	}
-	var r Record
-	if json.Unmarshal(line, &r) != nil || r.Event != EventSuspect {
-		return 0, nil
-	}
-	return r.Seq, nil
+	return 0, nil
 }
 
 func (v *verifier) bad(name string, line int, problem string) error {

@@ -33,6 +33,7 @@ type writer struct {
 	fault      *atomic.Pointer[Unavailable]
 	backlog    *atomic.Bool
 	since      time.Time   // of the fault
+	stuck      bool        // the last try in this fault failed, and the next upkeep has not come
 	carry      queue       // kept records that wait for the end of the fault
 	unrecorded uint64      // refusals that could not be written in the fault
 	inFlight   int64       // decided less completed, while there was no fault
@@ -166,17 +167,6 @@ func (w *writer) inspect() error {
 	w.log.Warn("the audit segment was removed or renamed and has been restored", zap.String("segment", w.seg.path))
 	w.note(EventRestored, filepath.Base(w.seg.path)+" was removed or renamed and has been restored")
 	return nil
-}
-
-// seal gives a segment up and lets the next write start another.
-func (w *writer) seal(event string, cause error) {
-	name := filepath.Base(w.seg.path)
-	w.log.Error("the audit segment is sealed", zap.String("segment", name), zap.Error(cause))
-	w.note(event, name+": "+cause.Error())
-	if err := w.seg.close(); err != nil {
-		w.log.Warn("closing a sealed audit segment", zap.Error(err))
-	}
-	w.seg = nil
 }
 
 // maxNotes bounds what a lasting fault may have the log say about itself.
