@@ -144,6 +144,7 @@ type Embedded struct {
 type Policy struct {
 	// Paths are files, and folders whose *.yaml and *.yml files are read with those of their subfolders. baseline, standard
 	// or strict, where no such file exists, is the embedded policy of that name. Empty means baseline. Read again on SIGHUP.
+	// In a folder, *_test.yaml are tests of policies and not read.
 	Paths []string `yaml:"paths"`
 	// Reload is how often to look whether they changed; 0s means on SIGHUP only.
 	Reload Duration `yaml:"reload"`

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -43,14 +44,23 @@ func ReadPolicies(c *Config) ([]policy.File, error) {
 		b, err := EmbeddedPolicy(baselinePolicy)
 		return []policy.File{{Name: "embedded:" + baselinePolicy, Data: b}}, err
 	}
+	files, err := ReadPolicyPaths(paths)
+	if err != nil {
+		return nil, fmt.Errorf("policy.paths: %w", err)
+	}
+	return files, nil
+}
+
+// ReadPolicyPaths returns the files of paths, each as policy.paths may name them.
+func ReadPolicyPaths(paths []string) ([]policy.File, error) {
 	var files []policy.File
 	for _, p := range paths {
 		more, err := readPolicyPath(p)
 		if err != nil {
-			return nil, fmt.Errorf("policy.paths: %w", err)
+			return nil, err
 		}
 		if files = append(files, more...); len(files) > maxPolicyFiles {
-			return nil, fmt.Errorf("policy.paths: more than %d files; is %s the folder that was meant?", maxPolicyFiles, p)
+			return nil, fmt.Errorf("more than %d files; is %s the folder that was meant?", maxPolicyFiles, p)
 		}
 	}
 	return files, nil
@@ -103,6 +113,8 @@ func readPolicyFolder(dir string) ([]policy.File, error) {
 			return fmt.Errorf("%s is a link to a folder; name that folder in policy.paths", p)
 		case !slices.Contains([]string{".yaml", ".yml"}, strings.ToLower(filepath.Ext(p))):
 			return nil
+		case IsPolicyTest(p):
+			return refuseHiddenPolicy(p)
 		case len(files) == maxPolicyFiles:
 			return fmt.Errorf("%s: more than %d files", dir, maxPolicyFiles)
 		}
@@ -111,6 +123,27 @@ func readPolicyFolder(dir string) ([]policy.File, error) {
 		return err
 	})
 	return files, err
+}
+
+// IsPolicyTest reports whether a file of that name holds tests of policies, *_test.yaml. Such files may lie beside the
+// policies of a folder and are not read with them.
+func IsPolicyTest(name string) bool {
+	ext := filepath.Ext(name)
+	return slices.Contains([]string{".yaml", ".yml"}, strings.ToLower(ext)) && strings.HasSuffix(strings.TrimSuffix(name, ext), "_test")
+}
+
+// refuseHiddenPolicy refuses a policy whose file has the name of a test: left out, it would be missing in silence.
+func refuseHiddenPolicy(p string) error {
+	f, err := readPolicyFile(p)
+	if err != nil {
+		return err
+	}
+	for line := range bytes.Lines(f.Data) {
+		if bytes.HasPrefix(line, []byte("kind:")) {
+			return fmt.Errorf("%s is named like tests of policies, but holds a policy; rename it", p)
+		}
+	}
+	return nil
 }
 
 func leadsToFolder(p string) bool {

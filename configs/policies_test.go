@@ -95,3 +95,25 @@ func TestAPolicyThatIsMissingIsAnError(t *testing.T) {
 		}
 	}
 }
+
+func TestTestsOfPoliciesAreNotReadAsPolicies(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("a.yaml", "kind: Policy\n")
+	put("a_test.yaml", "tests: []\n")
+	if diff := cmp.Diff([]string{filepath.Join(dir, "a.yaml")}, names(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+	put("b_test.yaml", "apiVersion: winnow/v1\nkind: Policy\n")
+	c := configs.Default()
+	c.Policy.Paths = []string{dir}
+	if _, err := configs.ReadPolicies(&c); err == nil || !strings.Contains(err.Error(), "b_test.yaml is named like tests of policies, but holds a policy") {
+		t.Errorf("a policy in b_test.yaml: %v", err)
+	}
+}
