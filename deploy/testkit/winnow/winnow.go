@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,9 +66,16 @@ type Winnow struct {
 	env []string
 }
 
-// Build builds the program; hand its path to several Options.
+// BinaryVariable names a built program in the environment: a TestMain sets it so that the tests of one package build once,
+// a person to test another build, with the race detector for example.
+const BinaryVariable = "WINNOW_BINARY"
+
+// Build returns the program: the one that BinaryVariable names, else a new one that lives as long as the test.
 func Build(t testing.TB) string {
 	t.Helper()
+	if path := os.Getenv(BinaryVariable); path != "" {
+		return path
+	}
 	return testkit.Build(t, testkit.Dir(t), "github.com/winnow-registry/winnow/cmd/winnow")
 }
 
@@ -195,7 +203,9 @@ func (w *Winnow) Run(t testing.TB, args ...string) (output string, code int) {
 func (w *Winnow) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(w.Binary, append(args, "--config", w.Path("winnow.yaml"))...)
 	cmd.Dir = w.Dir
-	cmd.Env = append(os.Environ(), w.env...)
+	// What this process has of WINNOW_… is for the tests, and the program refuses variables that it does not know.
+	inherited := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "WINNOW_") })
+	cmd.Env = append(inherited, w.env...)
 	return cmd
 }
 
