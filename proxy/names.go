@@ -56,6 +56,9 @@ func (n *Names) resolve(ns string, hasNS bool, host, path string) (upstream, rep
 		if upstream = n.byHost(host); upstream == "" {
 			upstream = n.fallback
 		}
+		if upstream == "" {
+			return "", "", badRequest("NAME_UNKNOWN", 404, "the request names no upstream, and none is the default")
+		}
 	}
 	repository = path
 	if inPath != "" {

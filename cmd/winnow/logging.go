@@ -25,7 +25,7 @@ func newLogger(w io.Writer, c configs.Log) (*zap.Logger, func(), error) {
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	encoder := zapcore.NewJSONEncoder(encoding)
-	if c.Format == "text" {
+	if c.Format == "console" {
 		encoding.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(encoding)
 	}

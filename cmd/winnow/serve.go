@@ -53,11 +53,13 @@ func (s *shell) serve(ctx context.Context) error {
 		return err
 	}
 	defer registry.Close()
-	admin, err := listen("listen.console", config.Listen.Console)
-	if err != nil {
-		return err
+	var admin net.Listener // nil where the console is off
+	if config.Listen.Console != "" {
+		if admin, err = listen("listen.console", config.Listen.Console); err != nil {
+			return err
+		}
+		defer admin.Close()
 	}
-	defer admin.Close()
 	d, err := newDaemon(ctx, config, log)
 	if err != nil {
 		return err
@@ -87,15 +89,19 @@ func (d *daemon) run(ctx context.Context, registry, admin net.Listener, load loa
 	if d.cert != nil {
 		server.TLS = d.cert.Config()
 	}
-	console := &http.Server{Handler: d.console, ReadHeaderTimeout: consoleHeaders}
 	failed := make(chan error, 2)
 	go func() { failed <- server.Serve(registry) }()
-	go func() {
-		if err := console.Serve(admin); !errors.Is(err, http.ErrServerClosed) {
-			failed <- fmt.Errorf("serving the console: %w", err)
-		}
-	}()
-	d.log.Info("ready", zap.String("registry", registry.Addr().String()), zap.String("console", admin.Addr().String()),
+	console := &http.Server{Handler: d.console, ReadHeaderTimeout: consoleHeaders}
+	consoleAddress := "off"
+	if admin != nil {
+		consoleAddress = admin.Addr().String()
+		go func() {
+			if err := console.Serve(admin); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serving the console: %w", err)
+			}
+		}()
+	}
+	d.log.Info("ready", zap.String("registry", registry.Addr().String()), zap.String("console", consoleAddress),
 		zap.String("policy", d.gate.Revision()), zap.String("version", programVersion()))
 	err = d.wait(ctx, load, failed)
 
