@@ -21,12 +21,30 @@ func programVersion() string {
 	return "(devel)"
 }
 
+// A versionInfo is what winnow version -o json prints.
+type versionInfo struct {
+	Version  string `json:"version"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
 func (s *shell) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+	var output string
+	cmd := &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs, Example: "  winnow version -o json",
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(s.stdout, "winnow %s %s %s/%s\n", programVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			asJSON, err := textOrJSON(output)
+			if err != nil {
+				return err
+			}
+			v := versionInfo{Version: programVersion(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+			if asJSON {
+				return writeJSON(s.stdout, v)
+			}
+			_, err = fmt.Fprintf(s.stdout, "winnow %s %s %s\n", v.Version, v.Go, v.Platform)
 			return err
 		},
 	}
+	outputFlag(cmd, &output, "text or json")
+	return cmd
 }
