@@ -15,7 +15,7 @@ type secretsParams struct {
 	Allow    []string          `yaml:"allow" jsonschema_description:"patterns of names (environment variables, labels, build arguments) that hold no secret: TEST_*; a value of a known form is reported all the same, unless allowForms has it"`
 	Forms    map[string]string `yaml:"forms" jsonschema_description:"more forms of secrets: what it is called, and a regular expression (RE2) that finds it anywhere in a value"`
 	Names    []string          `yaml:"names" jsonschema_description:"more patterns of names whose values are secrets, without regard to case: *_LICENSE"`
-	AllowFor []string          `yaml:"allowForms" jsonschema:"enum=JSON web token,enum=URL with a password" jsonschema_description:"known forms that are not reported"`
+	AllowFor []string          `yaml:"allowForms" jsonschema_description:"known forms that are not reported, by name: JSON web token, URL with a password, …"`
 }
 
 func secrets() policy.Builtin {
@@ -84,10 +84,14 @@ func newSearch(p secretsParams) (*search, error) {
 	return s, nil
 }
 
+// maxSecrets is how many secrets are looked for in one image: one is enough to refuse it, and a configuration of
+// megabytes must not cost seconds.
+const maxSecrets = 100
+
 func (s *search) image(image *policy.Image) []string {
 	var found []string
 	note := func(where, what string) {
-		if what != "" {
+		if what != "" && len(found) < maxSecrets {
 			// Names come from the image as well, and may themselves be the secret.
 			found = append(found, fmt.Sprintf("%s holds %s", s.mask(where), article(what)))
 		}
@@ -156,7 +160,9 @@ func (s *search) byName(name, value string) string {
 
 func (s *search) mask(text string) string {
 	for _, f := range s.forms {
-		text = f.re.ReplaceAllString(text, "***")
+		if strings.Contains(text, f.hint) {
+			text = f.re.ReplaceAllString(text, "***")
+		}
 	}
 	return text
 }
