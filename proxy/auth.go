@@ -43,11 +43,6 @@ type verified struct {
 	until time.Time
 }
 
-// unauthorized asks for credentials.
-type unauthorized struct{ answer }
-
-func (u *unauthorized) Unwrap() error { return &u.answer }
-
 // NewAuthenticator returns one that asks for the users of an htpasswd file (bcrypt only), or for a verified client
 // certificate where certs is set. With neither it is nil.
 func NewAuthenticator(htpasswdFile string, certs bool) (*Authenticator, error) {
@@ -136,7 +131,5 @@ func (a *Authenticator) password(r *http.Request) (string, error) {
 }
 
 func wantCredentials(message string) error {
-	return &unauthorized{answer{
-		status: http.StatusUnauthorized, code: "UNAUTHORIZED", message: message, reason: "unauthorized",
-	}}
+	return &answer{status: http.StatusUnauthorized, code: "UNAUTHORIZED", message: message, reason: "unauthorized"}
 }

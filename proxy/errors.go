@@ -109,6 +109,9 @@ func (x *exchange) writeError(a *answer) {
 	if a.warning {
 		h.Add("Warning", warning(a.message))
 	}
+	if a.status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Basic realm="winnow", charset="UTF-8"`)
+	}
 	if a.status == http.StatusMethodNotAllowed {
 		h.Set("Allow", "GET, HEAD")
 	}

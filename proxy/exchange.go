@@ -146,10 +146,6 @@ func (x *exchange) fail(err error) {
 	}
 	// A refusal gives nothing away: it is answered even where it cannot be recorded, and the log counts it.
 	_ = x.decided(a.status, false)
-	var authentication *unauthorized
-	if errors.As(err, &authentication) {
-		x.w.Header().Set("WWW-Authenticate", `Basic realm="winnow", charset="UTF-8"`)
-	}
 	x.writeError(a)
 }
 
