@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// accept is what clients say that they take; distribution does not serve an OCI manifest to who does not list it.
+const accept = manifestType + ", application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json, */*"
+
 // A load is a number of connections that ask for the same thing again and again, each as soon as it is answered.
 type load struct {
 	server  *server
@@ -32,7 +35,7 @@ const readBuffer = 256 << 10
 
 func newLoad(s *server, method, path string, connections int) (*load, error) {
 	l := &load{server: s, method: method}
-	l.request = fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAccept: %s\r\n\r\n", method, path, s.addr, "*/*")
+	l.request = fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAccept: %s\r\n\r\n", method, path, s.addr, accept)
 	for range connections {
 		c, err := s.dial()
 		if err != nil {
@@ -123,6 +126,7 @@ func do(ctx context.Context, client *http.Client, method, url string) (*http.Res
 	if err != nil {
 		return nil, err
 	}
+	request.Header.Set("Accept", accept)
 	response, err := client.Do(request)
 	if err != nil {
 		return nil, err
