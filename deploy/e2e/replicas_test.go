@@ -38,12 +38,15 @@ func twoReplicas(t *testing.T) (*registry.Registry, [2]*winnow.Winnow) {
 	return upstream, both
 }
 
+// macKey seals what replicas share.
+const macKey = "zW2pX0q1rT5uV7yA9cE3gI6kM8oQ4sU0wY2aC5eG7iI=\n"
+
 // onRedis is the cache of a replica: Redis, with the key that all replicas share, and an embedded store of its own.
 func onRedis(t *testing.T, redis *daemons.Redis) winnow.Map {
 	t.Helper()
 	dir := testkit.Dir(t)
 	key := filepath.Join(dir, "mac.key")
-	write(t, key, "zW2pX0q1rT5uV7yA9cE3gI6kM8oQ4sU0wY2aC5eG7iI=\n")
+	write(t, key, macKey)
 	return winnow.Map{
 		"redis": winnow.Map{"addresses": []string{redis.Addr}}, "macKeyFile": key,
 		"embedded": winnow.Map{"path": filepath.Join(dir, "cache.db")},
