@@ -53,7 +53,7 @@ func files(texts ...string) []policy.File {
 	return out
 }
 
-func load(t testing.TB, texts ...string) *policy.Set {
+func load(t tb, texts ...string) *policy.Set {
 	t.Helper()
 	set, err := policy.Load(files(texts...), rules.All())
 	if err != nil {
@@ -76,3 +76,9 @@ const (
 	slimRoot = "{id: no-root, use: config.non-root, action: slim}"
 	warnRoot = "{id: no-root, use: config.non-root, action: warn}"
 )
+
+// tb is what testing.TB and rapid.T share.
+type tb interface {
+	Helper()
+	Fatal(args ...any)
+}

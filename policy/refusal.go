@@ -24,24 +24,33 @@ const (
 //	no-root: docker.io/library/nginx:1.27 runs as root; why: http://localhost:5000/why/3c6e…
 //
 // It is one line of at most 300 bytes without control characters: the id of the gravest rule first, whyURL last and
-// whole. Where the parts are too long the finding is shortened, then the name; a whyURL that leaves no room for them
-// is left out, since half an address is none. With an empty whyURL there is no address.
+// whole. Where the parts are too long the finding is shortened, then the name. What leaves no room for them at all is
+// left out: first what else there is to say, then whyURL, since half an address is none.
 func Refusal(v *Verdict, ref Reference, whyURL string) string {
 	head, finding, more := headline(v)
-	tail := more
-	if why := clean(strings.TrimSpace(whyURL)); why != "" && len(why) <= maxRefusal*2/3 {
-		tail += "; why: " + why
-	}
 	head = clip(clean(head), maxIdentifier) + ": "
 	name, finding := clean(ref.String()), clean(finding)
-	room := maxRefusal - len(head) - len(tail) - 1
+	why := clean(strings.TrimSpace(whyURL))
+	if why != "" {
+		why = "; why: " + why
+	}
+	if len(head)+len(more)+len(why) > maxRefusal-minSubject {
+		more = ""
+	}
+	if len(head)+len(why) > maxRefusal-minSubject {
+		why = ""
+	}
+	room := maxRefusal - len(head) - len(more) - len(why) - 1
 	if len(name)+len(finding) > room {
 		// The finding keeps a third at least, so that a long name cannot hide what is wrong.
 		finding = clip(finding, max(room-len(name), room/3))
 		name = clip(name, room-len(finding))
 	}
-	return head + name + " " + finding + tail
+	return head + name + " " + finding + more + why
 }
+
+// minSubject is what a refusal keeps for the name and the finding, in bytes.
+const minSubject = 60
 
 // maxIdentifier is the length that rule ids are held to when they are loaded.
 const maxIdentifier = 63
