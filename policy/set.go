@@ -101,10 +101,11 @@ func (s *Set) Slimmings(ref Reference) []Slimming {
 // #digest follows where a pattern means the index an image was reached through, and ;client= and a hash where a rule
 // reads who asks.
 func (s *Set) Scope(ref Reference, who Requester) string {
-	scope := ref.Upstream + "/" + ref.Repository + "@"
+	separator := "@" // a tag cannot be empty, nor hold # or ;
 	if ref.Tag != "" {
-		scope = ref.Upstream + "/" + ref.Repository + ":" + ref.Tag
+		separator = ":"
 	}
+	scope := ref.Upstream + "/" + ref.Repository + separator + ref.Tag
 	if ref.Index != "" && s.dependsOnIndex(targetOf(ref)) {
 		scope += "#" + ref.Index
 	}

@@ -58,6 +58,18 @@ type portRange struct {
 	protocol string // empty: any
 }
 
+// MarshalText writes the form that UnmarshalText reads, for lists of parameters.
+func (r portRange) MarshalText() ([]byte, error) {
+	text := strconv.Itoa(int(r.from))
+	if r.to != r.from {
+		text += "-" + strconv.Itoa(int(r.to))
+	}
+	if r.protocol != "" {
+		text += "/" + r.protocol
+	}
+	return []byte(text), nil
+}
+
 // UnmarshalText reads the forms that portRange documents.
 func (r *portRange) UnmarshalText(text []byte) error {
 	ports, protocol, hasProtocol := strings.Cut(string(text), "/")
