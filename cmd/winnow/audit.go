@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -22,14 +24,18 @@ func (s *shell) auditCommand() *cobra.Command {
 
 // auditPath is the folder of the log.
 func (s *shell) auditPath(flag string) (string, error) {
-	if flag != "" {
-		return flag, nil
+	name, path := "--path", flag
+	if path == "" {
+		config, err := s.config()
+		if err != nil {
+			return "", err
+		}
+		name, path = "audit.path", config.Audit.Path
 	}
-	config, err := s.config()
-	if err != nil {
-		return "", err
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s: there is no audit log at %s; run this where winnow serve runs, or name its folder with --path", name, path)
 	}
-	return config.Audit.Path, nil
+	return path, nil
 }
 
 // A verifyResult is what winnow audit verify -o json prints.

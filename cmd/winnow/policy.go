@@ -92,7 +92,8 @@ type ruleInfo struct {
 type ruleParameter struct {
 	Name        string `json:"name"`
 	Description string `json:"description"`
-	Default     any    `json:"default"`
+	Required    bool   `json:"required"`
+	Default     any    `json:"default"` // null: none
 }
 
 func ruleList() []ruleInfo {
@@ -116,19 +117,21 @@ func parametersOf(b policy.Builtin) []ruleParameter {
 	if b.Params == nil {
 		return out
 	}
-	schema := (&jsonschema.Reflector{Anonymous: true, DoNotReference: true, FieldNameTag: "yaml"}).Reflect(b.Params)
+	schema := (&jsonschema.Reflector{
+		Anonymous: true, DoNotReference: true, FieldNameTag: "yaml", RequiredFromJSONSchemaTags: true,
+	}).Reflect(b.Params)
 	defaults := map[string]any{}
 	v := reflect.Indirect(reflect.ValueOf(b.Params))
 	for i := range v.NumField() {
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
-		defaults[name] = v.Field(i).Interface()
+		if f := v.Field(i); !f.IsZero() {
+			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+			defaults[name] = f.Interface()
+		}
 	}
 	for p := schema.Properties.Oldest(); p != nil; p = p.Next() {
-		value := p.Value.Default
-		if value == nil {
-			value = defaults[p.Key]
-		}
-		out = append(out, ruleParameter{Name: p.Key, Description: p.Value.Description, Default: value})
+		out = append(out, ruleParameter{
+			Name: p.Key, Description: p.Value.Description, Default: defaults[p.Key], Required: slices.Contains(schema.Required, p.Key),
+		})
 	}
 	return out
 }
@@ -139,8 +142,11 @@ func ruleTable(list []ruleInfo) [][]string {
 		var parameters []string
 		for _, p := range r.Parameters {
 			text := p.Name
-			if b, err := json.Marshal(p.Default); err == nil && p.Default != nil && string(b) != "null" && string(b) != `""` {
+			if b, err := json.Marshal(p.Default); err == nil && p.Default != nil {
 				text += "=" + string(b)
+			}
+			if p.Required {
+				text += " (required)"
 			}
 			parameters = append(parameters, text)
 		}
