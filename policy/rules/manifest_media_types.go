@@ -26,7 +26,7 @@ var (
 	}
 	artifactTypes = []string{
 		"application/vnd.dev.sigstore.**", "application/vnd.dev.cosign.**", "application/vnd.cncf.notary.**", // signatures
-		"application/vnd.in-toto+json", "application/vnd.in-toto.**", "application/vnd.slsa.**", // attestations
+		"application/vnd.in-toto+json", "application/vnd.in-toto.**", "application/vnd.dsse.envelope.v1+json", "application/vnd.slsa.**", // attestations
 		"application/spdx+json", "text/spdx", "text/spdx+json", "application/vnd.cyclonedx+json", "application/vnd.cyclonedx+xml",
 		"application/vnd.cyclonedx", "application/vnd.syft+json", "application/vnd.openvex+json", "application/sarif+json", // SBOMs and reports
 		"application/vnd.cncf.helm.config.v1+json", // charts
@@ -38,13 +38,14 @@ func mediaTypes() policy.Builtin {
 		Name:  "manifest.media-types",
 		Title: "Holds only known media types",
 		Doc: "Refuses what no rule could judge: manifests and layers of unknown media types, encrypted layers, and artifacts of types that " +
-			"are not listed, such as WebAssembly modules. Foreign layers are left to manifest.foreign-layers.",
+			"are not listed, such as WebAssembly modules. Foreign layers are left to manifest.foreign-layers. BuildKit's attestations and cosign's older " +
+			"signatures come as images whose layers all have such an artifact type: this rule admits them, and the rules about configuration judge them " +
+			"as images, since some clients would run what is packed that way.",
 		Controls: []string{"NIST SP 800-190 4.1.5", "OCI image-spec 1.1"},
 		Advice:   "Have the artifact type added to the rule's artifacts if it is wanted, or rebuild the image with standard layers.",
 		Severity: policy.SeverityHigh,
 		Stage:    policy.StageManifest,
 		Kinds:    everything,
-		Revision: 1,
 	}, mediaTypesParams{Artifacts: artifactTypes}, func(p mediaTypesParams) (policy.Check, error) {
 		for field, list := range map[string][]string{"artifacts": p.Artifacts, "layers": p.Layers} {
 			for i, pattern := range list {
@@ -77,6 +78,9 @@ func judgeTypes(p mediaTypesParams, image *policy.Image) policy.Outcome {
 			return broken("is an artifact of a type that is not admitted", "artifact type: "+image.ArtifactType)
 		}
 	default:
+		if len(image.Layers) > 0 && !slices.ContainsFunc(image.Layers, func(l policy.Layer) bool { return !matchesType(p.Artifacts, l.MediaType) }) {
+			return policy.Outcome{}
+		}
 		for i, l := range image.Layers {
 			if !slices.Contains(layerTypes, l.MediaType) && !isForeignType(l.MediaType) && !matchesType(p.Layers, l.MediaType) {
 				found = append(found, fmt.Sprintf("layer %d has media type %s", i+1, l.MediaType))
