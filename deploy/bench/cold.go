@@ -131,7 +131,7 @@ func (b *bench) memory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return b.peak(ctx, fmt.Sprintf("memory above idle, a layer of %.1f GiB streams", float64(b.huge)/(1<<30)),
+	return b.peak(ctx, fmt.Sprintf("memory above idle, a layer of %d MiB streams", b.huge>>20),
 		func(ctx context.Context, s *server) error { return pull(ctx, s, huge) })
 }
 
