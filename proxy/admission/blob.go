@@ -98,16 +98,18 @@ func (g *Gate) granted(ctx context.Context, rule *ruling, ref policy.Reference, 
 
 // open finds the bytes: held, or from the upstream by way of the one fill of that digest.
 func (g *Gate) open(ctx context.Context, ref policy.Reference, b *Blob) (err error) {
-	if b.URL, err = g.Blobs.URL(ctx, ref.Digest, http.MethodGet); err == nil && b.URL != "" {
-		return nil
-	}
 	if b.Object, err = g.Blobs.Open(ctx, ref.Digest); err == nil {
-		if b.Object.Size() == b.Size {
-			return nil
+		if b.Object.Size() != b.Size {
+			b.Object.Close()
+			b.Object = nil
+			return &manifest.Error{Path: "size", Problem: "of the blob is not what its manifest says"}
 		}
-		b.Object.Close()
-		b.Object = nil
-		return &manifest.Error{Path: "size", Problem: "of the blob is not what its manifest says"}
+		// Only now: an address can be made for what is not there, too, and a client that follows it finds nothing.
+		if url, err := g.Blobs.URL(ctx, ref.Digest, http.MethodGet); err == nil && url != "" {
+			b.Object.Close()
+			b.Object, b.URL = nil, url
+		}
+		return nil
 	}
 	if statusOf(err) != http.StatusNotFound {
 		g.Log.Warn("reading a held blob; fetching it again", zap.String("digest", ref.Digest), zap.Error(err))

@@ -42,20 +42,22 @@ func (f *flights) do(ctx context.Context, key string, hold *hold, work func(cont
 // retryPending is what a held client is told to wait before it asks again, and is held again.
 const retryPending = 5 * time.Second
 
-// A hold is the patience of one request. Its timer starts when somebody first has to wait.
+// A hold is the patience of one request. Its timer starts when somebody first has to wait; once it is up it stays so,
+// however often the request waits after.
 type hold struct {
-	for_  time.Duration
-	start time.Time
-	timer *time.Timer
+	patience time.Duration
+	ended    chan struct{}
+	timer    *time.Timer
 }
 
-func (g *Gate) newHold() *hold { return &hold{for_: g.Hold} }
+func (g *Gate) newHold() *hold { return &hold{patience: g.Hold} }
 
-func (h *hold) up() <-chan time.Time {
+func (h *hold) up() <-chan struct{} {
 	if h.timer == nil {
-		h.timer = time.NewTimer(h.for_)
+		h.ended = make(chan struct{})
+		h.timer = time.AfterFunc(h.patience, func() { close(h.ended) })
 	}
-	return h.timer.C
+	return h.ended
 }
 
 func (h *hold) stop() {

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/winnow-registry/winnow/policy"
+	"github.com/winnow-registry/winnow/proxy/admission/manifest"
 )
 
 // Aliases of the words that the front end speaks with the gate.
@@ -169,6 +170,9 @@ func (g *Gate) Admit(ctx context.Context, ref policy.Reference, who policy.Reque
 
 // manifest returns the bytes of an admitted manifest: held ones, or the upstream's where eviction took them.
 func (g *Gate) manifest(ctx context.Context, ref policy.Reference) ([]byte, error) {
+	if raw, err := g.Store.Get(ctx, ref.Digest, manifest.MaxSize); err == nil {
+		return raw, nil
+	}
 	raw, _, err := documents{g}.Manifest(ctx, ref)
 	return raw, err
 }

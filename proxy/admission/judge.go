@@ -1,9 +1,11 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -22,23 +24,38 @@ func (g *Gate) judge(ctx context.Context, rule *ruling, ref policy.Reference, wh
 	var refused *policy.Verdict
 	var refusedAs policy.Reference
 	var refusedCached bool
+	var unknown error
+	belied := false // by an index: that it can be read without the index makes it no better
 	for _, name := range g.names(ctx, ref) {
+		if name == ref && belied {
+			break
+		}
 		v, cached, err := g.verdict(ctx, rule, name, who, hold)
-		if err != nil {
-			return name, nil, false, err
-		}
-		if v.Decision == policy.Admit {
+		switch {
+		case err != nil: // another name may admit it yet
+			unknown = cmp.Or(unknown, err)
+		case v.Decision == policy.Admit:
 			return name, v, cached, nil
+		default:
+			belied = belied || invalid(v)
+			if refused == nil {
+				refused, refusedAs, refusedCached = v, name, cached
+			}
 		}
-		if refused == nil {
-			refused, refusedAs, refusedCached = v, name, cached
-		}
+	}
+	if unknown != nil {
+		return ref, nil, false, unknown
 	}
 	return refusedAs, refused, refusedCached, nil
 }
 
+// invalid reports whether v refuses what could not be read in exactly one way.
+func invalid(v *policy.Verdict) bool {
+	return slices.ContainsFunc(v.Violations, func(x policy.Violation) bool { return x.Policy == own && x.Rule == ruleInvalid })
+}
+
 // names lists how ref's digest is named in its repository: as admitted manifests and their indexes were named, and by
-// itself.
+// itself, which comes last.
 func (g *Gate) names(ctx context.Context, ref policy.Reference) []policy.Reference {
 	var out []policy.Reference
 	for _, grant := range g.Grants.Grants(ctx, ref.Name(), ref.Digest) {
@@ -50,19 +67,19 @@ func (g *Gate) names(ctx context.Context, ref policy.Reference) []policy.Referen
 		if grant.Manifest != ref.Digest {
 			name.Index = grant.Manifest
 		}
-		if !slices.Contains(out, name) {
+		if name != ref && !slices.Contains(out, name) {
 			out = append(out, name)
 		}
 	}
-	if !slices.Contains(out, ref) {
-		out = append(out, ref)
-	}
-	return out
+	return append(out, ref)
 }
 
 // verdict returns the verdict that holds for ref, remembered or made now.
 func (g *Gate) verdict(ctx context.Context, rule *ruling, ref policy.Reference, who policy.Requester, hold *hold) (v *policy.Verdict, cached bool, err error) {
 	key := policy.VerdictKey{Digest: ref.Digest, Scope: rule.set.Scope(ref, who), Revision: rule.set.Revision()}
+	if ref.Index != "" && !strings.Contains(key.Scope, ref.Index) {
+		key.Scope += "#" + ref.Index // what the index says of it is part of the reading, whatever patterns mean
+	}
 	if v, ok := g.held(ctx, rule, key); ok {
 		g.metrics.cached.Inc()
 		return v, true, nil
@@ -123,6 +140,11 @@ func (g *Gate) record(ctx context.Context, ref policy.Reference, v *policy.Verdi
 			g.Log.Warn("recording an admitted manifest in the store", zap.Stringer("reference", ref), zap.Error(err))
 		}
 	} else {
+		if v.Decision == policy.Slim && v.SlimDigest != "" { // may be asked for by its digest, and the upstream has it not
+			g.Grants.PutGrants(ctx, ref.Name(), map[string]policy.Grant{v.SlimDigest: {
+				Manifest: v.SlimDigest, Via: policy.Via{Tag: ref.Tag, Index: ref.Index}, Media: m.MediaType,
+			}})
+		}
 		g.Explanations.PutExplanation(ctx, policy.WhyID(v), v)
 	}
 	g.Verdicts.PutVerdict(ctx, v, fence)

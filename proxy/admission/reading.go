@@ -47,6 +47,9 @@ func (g *Gate) newReading(rule *ruling, ref policy.Reference, who policy.Request
 // verdict judges the image. What cannot be read in exactly one way is refused; an error says that nothing is known.
 func (r *reading) verdict(ctx context.Context) (*policy.Verdict, error) {
 	v, err := r.stages(ctx)
+	if err == nil && v.Partial && v.Decision != policy.Deny {
+		v = refuse(v, "policy asks for more of the image than could be known")
+	}
 	var bad *manifest.Error
 	if errors.As(err, &bad) {
 		return r.invalid(bad), nil
@@ -119,6 +122,12 @@ func (r *reading) slim(ctx context.Context, v *policy.Verdict, contents policy.C
 	return v, nil
 }
 
+// The violation that no policy document has: the document cannot be read in exactly one way.
+const (
+	ruleInvalid = "invalid-content"
+	own         = "winnow" // the name of the policy that it is said to be of
+)
+
 // invalid is the verdict on a document that cannot be read in exactly one way, with what was found before it. It
 // lapses, since the fault may be the upstream's Content-Type rather than the bytes.
 func (r *reading) invalid(bad *manifest.Error) *policy.Verdict {
@@ -129,7 +138,7 @@ func (r *reading) invalid(bad *manifest.Error) *policy.Verdict {
 	now := r.now()
 	v.Decision, v.Decided, v.ValidUntil, v.Reason = policy.Deny, now, now.Add(r.timeout), bad.Reason()
 	v.Violations = append(slices.Clip(v.Violations), policy.Violation{
-		Rule: "invalid-content", Policy: "winnow", Action: policy.ActionDeny, Severity: policy.SeverityCritical,
+		Rule: ruleInvalid, Policy: own, Action: policy.ActionDeny, Severity: policy.SeverityCritical,
 		Message: "is not a valid image: " + bad.Error(), Evidence: []string{bad.Error()},
 		Advice: "Rebuild and push the image with a current tool; clients could read this document in different ways.",
 	})

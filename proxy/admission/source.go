@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/winnow-registry/winnow/policy"
 	"github.com/winnow-registry/winnow/proxy/admission/manifest"
@@ -26,14 +27,23 @@ type Source interface {
 // what it returns has passed no verdict.
 type documents struct{ gate *Gate }
 
-// Manifest returns the manifest that ref's digest names, from the store or the upstream. Its bytes hash to it.
+// Manifest returns the manifest that ref's digest names, from the store or the upstream. Its bytes hash to it. The store
+// keeps the bytes of all repositories together: they are taken from it only where it is known that this repository has
+// such a manifest, or a refused image could be had under the name of a repository that admits it.
 func (d documents) Manifest(ctx context.Context, ref policy.Reference) (raw []byte, contentType string, err error) {
-	if raw, err := d.gate.Store.Get(ctx, ref.Digest, manifest.MaxSize); err == nil {
-		return raw, "", nil
+	if d.known(ctx, ref) {
+		if raw, err := d.gate.Store.Get(ctx, ref.Digest, manifest.MaxSize); err == nil {
+			return raw, "", nil
+		}
 	}
 	raw, contentType, err = d.gate.Upstream.Manifest(ctx, ref.Upstream, ref.Repository, ref.Digest)
-	if statusOf(err) == http.StatusNotFound {
+	switch statusOf(err) {
+	case http.StatusNotFound:
 		return nil, "", ErrManifestUnknown
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		if raw, ok := d.linked(ctx, ref); ok {
+			return raw, "", nil
+		}
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("fetching %s: %w", ref, err)
@@ -43,6 +53,27 @@ func (d documents) Manifest(ctx context.Context, ref policy.Reference) (raw []by
 	}
 	d.keep(ctx, ref.Digest, raw)
 	return raw, contentType, nil
+}
+
+// known reports whether the upstream has said, by a tag, or an admitted manifest of the repository says that it has ref's
+// digest.
+func (d documents) known(ctx context.Context, ref policy.Reference) bool {
+	if ref.Tag != "" || ref.Index != "" {
+		return true
+	}
+	return slices.ContainsFunc(d.gate.Grants.Grants(ctx, ref.Name(), ref.Digest), func(g policy.Grant) bool {
+		return manifest.IsManifest(g.Media)
+	})
+}
+
+// linked returns a held manifest that was admitted in ref's repository before: with all caches lost, the store knows.
+func (d documents) linked(ctx context.Context, ref policy.Reference) ([]byte, bool) {
+	digests, err := d.gate.Store.Linked(ctx, ref.Name())
+	if err != nil || !slices.Contains(digests, ref.Digest) {
+		return nil, false
+	}
+	raw, err := d.gate.Store.Get(ctx, ref.Digest, manifest.MaxSize)
+	return raw, err == nil
 }
 
 // Config returns an image configuration, from the store or the upstream.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"mime"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/winnow-registry/winnow/policy"
@@ -22,6 +23,14 @@ const (
 
 	ociConfig    = "application/vnd.oci.image.config.v1+json"
 	dockerConfig = "application/vnd.docker.container.image.v1+json"
+
+	// What the types of layers that clients unpack begin with.
+	ociLayer    = "application/vnd.oci.image.layer."
+	dockerLayer = "application/vnd.docker.image.rootfs."
+
+	// emptyConfig is the digest of {}, the configuration of an artifact that has none (image-spec 1.1 manifest.md). No
+	// client can run it: it lists no layer.
+	emptyConfig = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 )
 
 const (
@@ -163,13 +172,24 @@ func (m *Manifest) readImage(f fields) {
 		m.Layers = append(m.Layers, readDescriptor(l))
 	}
 	m.Kind = policy.KindImage
-	if m.Config.MediaType != ociConfig && m.Config.MediaType != dockerConfig {
+	if m.Config.MediaType != ociConfig && m.Config.MediaType != dockerConfig && !m.runnable() {
 		m.Kind = policy.KindArtifact
 	}
 	m.ArtifactType = f.str("artifactType")
 	if m.ArtifactType == "" && m.Kind == policy.KindArtifact {
 		m.ArtifactType = m.Config.MediaType
 	}
+}
+
+// runnable reports whether a client could run what calls its configuration by another name. Some look at the layers, or
+// at the type of the manifest only: to them it is an image, and rules about images must see it as one.
+func (m *Manifest) runnable() bool {
+	if m.Config.Digest == emptyConfig {
+		return false
+	}
+	return m.MediaType == DockerManifest || slices.ContainsFunc(m.Layers, func(l policy.Layer) bool {
+		return strings.HasPrefix(l.MediaType, ociLayer) || strings.HasPrefix(l.MediaType, dockerLayer)
+	})
 }
 
 func (m *Manifest) readIndex(f fields) {
