@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +57,13 @@ func (x *exchange) blob() error {
 		status = http.StatusPartialContent
 		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", part.start, part.start+part.length-1, b.Size))
 	}
+	var coming *following
+	if b.Fill != nil { // what the upstream answers decides the answer: only its first bytes make it a success
+		if coming, err = follow(x.r.Context(), b.Fill, part); err != nil {
+			return err
+		}
+		defer coming.Close()
+	}
 	if err := x.decided(status, get); err != nil {
 		return err
 	}
@@ -63,15 +71,19 @@ func (x *exchange) blob() error {
 	if !get {
 		return nil
 	}
-	return x.stream(&b, part)
+	return x.stream(&b, coming, part)
 }
 
 // stream sends the part. The length is promised already: whatever ends the stream before is an error, and aborts it.
-func (x *exchange) stream(b *admission.Blob, part part) error {
-	limit := smallWrite + time.Duration(part.length/slowestRate)*time.Second
+func (x *exchange) stream(b *admission.Blob, coming *following, part part) error {
+	length := part.length
+	if coming != nil {
+		length = b.Size // the end of a part waits for the whole
+	}
+	limit := smallWrite + time.Duration(length/slowestRate)*time.Second
 	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(limit)) // not every writer has one
-	if b.Object == nil {
-		return x.follow(b.Fill, part)
+	if coming != nil {
+		return x.pass(coming, part)
 	}
 	var src io.Reader = b.Object
 	if file := b.Object.File(); file != nil {
@@ -93,24 +105,44 @@ func (x *exchange) stream(b *admission.Blob, part part) error {
 
 var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
-// follow sends what is still on its way from the upstream.
-func (x *exchange) follow(fill admission.Fill, part part) error {
-	r, err := fill.Open(x.r.Context(), part.start, part.length)
+// firstBytes of a blob on its way are read before the answer begins. Few: the operating system may send the rest.
+const firstBytes = 512
+
+// A following is a part of a blob on its way from the upstream, of which the first bytes are there.
+type following struct {
+	io.ReadCloser
+	first []byte
+}
+
+func follow(ctx context.Context, fill admission.Fill, part part) (*following, error) {
+	r, err := fill.Open(ctx, part.start, part.length)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer r.Close()
-	var n int64
-	if whole, ok := r.(io.WriterTo); ok { // lets the operating system send what is spooled
+	first := make([]byte, min(firstBytes, part.length))
+	n, err := r.Read(first)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, errors.Join(err, r.Close())
+	}
+	return &following{r, first[:n]}, nil
+}
+
+// pass sends what is still on its way.
+func (x *exchange) pass(r *following, part part) error {
+	sent, err := x.w.Write(r.first)
+	n := int64(0)
+	switch whole, ok := r.ReadCloser.(io.WriterTo); {
+	case err != nil:
+	case ok: // lets the operating system send what is spooled
 		n, err = whole.WriteTo(x.w)
-	} else {
+	default:
 		buf := buffers.Get().(*[64 << 10]byte)
 		defer buffers.Put(buf)
 		// Behind plain interfaces, or io.CopyBuffer would let the ResponseWriter read with a buffer of its own.
 		n, err = io.CopyBuffer(struct{ io.Writer }{x.w}, struct{ io.Reader }{r}, buf[:])
 	}
-	x.bytes = n
-	if err == nil && n != part.length {
+	x.bytes = int64(sent) + n
+	if err == nil && x.bytes != part.length {
 		err = io.ErrUnexpectedEOF
 	}
 	return err

@@ -100,9 +100,17 @@ func (a *answer) complete(kind Kind) {
 // writeError sends a: one error without detail, since clients print a detail as they print a Go map.
 func (x *exchange) writeError(a *answer) {
 	if a.status == statusClientGone {
-		return
+		// Without an answer of ours net/http would send 200, and a client that only closed its sending side reads on.
+		panic(http.ErrAbortHandler)
 	}
 	h := x.w.Header()
+	for _, name := range []string{"Etag", "Docker-Content-Digest", "Accept-Ranges"} {
+		h.Del(name) // of the content that was to follow
+	}
+	if a.status != http.StatusRequestedRangeNotSatisfiable {
+		h.Del("Content-Range")
+	}
+	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(smallWrite)) // not every writer has one
 	if a.retry > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((a.retry+time.Second-1)/time.Second)))
 	}

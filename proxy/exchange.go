@@ -134,7 +134,7 @@ func (x *exchange) fail(err error) {
 	if x.record.Decision = audit.DecisionError; a.status == http.StatusForbidden {
 		x.record.Decision = audit.DecisionDeny
 	}
-	x.record.Reason = a.reason
+	x.record.Reason, x.record.Digest.Served = a.reason, ""
 	switch {
 	case a.denied != nil:
 		d := a.denied

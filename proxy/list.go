@@ -24,7 +24,7 @@ func (x *exchange) tags() error {
 	if names == nil {
 		names = []string{}
 	}
-	name, _, _ := strings.Cut(strings.TrimPrefix(x.r.URL.Path, "/v2/"), "/tags/list")
+	name := strings.TrimSuffix(strings.TrimPrefix(x.r.URL.Path, "/v2/"), "/tags/list")
 	body, err := json.Marshal(struct {
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`

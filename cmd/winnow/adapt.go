@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/winnow-registry/winnow/policy"
@@ -54,8 +55,55 @@ func (f filling) Open(ctx context.Context, offset, length int64) (io.ReadCloser,
 		r.Close()
 		return nil, err
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(r, length), r}, nil
+	return &partial{r: r, left: length, tail: offset+length == r.Size()}, nil
+}
+
+// partial reads a part of a fill. Its last byte is handed out only after the whole is verified.
+type partial struct {
+	r    *store.Reader
+	left int64
+	tail bool // ends where the object does, whose last byte waits for that anyway
+}
+
+func (p *partial) Read(b []byte) (int, error) {
+	if p.left == 0 {
+		return 0, io.EOF
+	}
+	if len(b) == 0 {
+		return 0, nil
+	}
+	n, err := p.r.Read(b[:min(int64(len(b)), max(p.left-1, 1))])
+	if p.left > int64(n) {
+		p.left -= int64(n)
+		return n, early(err)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	if !p.tail {
+		if err := p.verified(); err != nil {
+			return 0, err
+		}
+	}
+	p.left = 0
+	return n, nil
+}
+
+// verified waits until the object's own last byte is handed out, which the store does not do before.
+func (p *partial) verified() error {
+	if _, err := p.r.Seek(-1, io.SeekEnd); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(p.r, make([]byte, 1))
+	return early(err)
+}
+
+func (p *partial) Close() error { return p.r.Close() }
+
+// early keeps an end before the end from looking like one.
+func early(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
