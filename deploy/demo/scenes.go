@@ -161,7 +161,8 @@ func recorded(ctx context.Context, say narrator, p *program) error {
 			return fmt.Errorf("reading the audit log: %w: %s", err, line)
 		}
 		if r.Event == "pull.decided" {
-			say.line("%3d  %-5s %-8s %-4s %s  %s", r.Seq, r.Decision, r.Kind, r.Method, short(r.Requested), strings.Join(r.Rules, ","))
+			rules := strings.Join(r.Rules, ",")
+			say.line("%3d  %-5s %-12s %-8s %-4s %s", r.Seq, r.Decision, rules, r.Kind, r.Method, short(r.Requested))
 		}
 	}
 	out, err := p.command(ctx, "audit", "verify").CombinedOutput()

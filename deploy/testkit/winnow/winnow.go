@@ -146,6 +146,14 @@ func (w *Winnow) Launch(t testing.TB) {
 	t.Helper()
 	w.Addr, w.URL, w.Console = "", "", ""
 	w.Process = testkit.Start(t, "winnow", w.command("serve"))
+	p := w.Process
+	t.Cleanup(func() { // while it still runs: what it printed is removed with it
+		for _, sign := range []string{"WARNING: DATA RACE", "panic:"} { // races show in a build with the race detector
+			if strings.Contains(p.Output(), sign) {
+				t.Errorf("winnow printed %q:\n%s", sign, p.Output())
+			}
+		}
+	})
 }
 
 // Ready asks the console whether the program is ready.
