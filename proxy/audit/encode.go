@@ -21,8 +21,6 @@ const (
 // (2*maxList + 12) words and 2 texts: 6*(140*256+2048) = 222 KiB.
 const maxLine = 256 << 10
 
-const timeLayout = "2006-01-02T15:04:05.000000Z"
-
 // appendBody appends the fields of r from time to reason. Seq and prev, which stand around them, are known only when
 // the record takes its place in the chain.
 func appendBody(b []byte, r *Record) []byte {
@@ -66,7 +64,26 @@ func appendTime(b []byte, t time.Time) []byte {
 	case year > 9999:
 		t = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 	}
-	return t.AppendFormat(b, timeLayout)
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	b = appendDigits(b, year, 4)
+	b = appendDigits(append(b, '-'), int(month), 2)
+	b = appendDigits(append(b, '-'), day, 2)
+	b = appendDigits(append(b, 'T'), hour, 2)
+	b = appendDigits(append(b, ':'), minute, 2)
+	b = appendDigits(append(b, ':'), second, 2)
+	b = appendDigits(append(b, '.'), t.Nanosecond()/1000, 6)
+	return append(b, 'Z')
+}
+
+// appendDigits appends the last n decimal digits of v.
+func appendDigits(b []byte, v, n int) []byte {
+	var digits [6]byte
+	for i := n - 1; i >= 0; i-- {
+		digits[i] = byte('0' + v%10)
+		v /= 10
+	}
+	return append(b, digits[:n]...)
 }
 
 func appendField(b []byte, key, value string, limit int) []byte {
@@ -109,7 +126,7 @@ func appendString(b []byte, s string, limit int) []byte {
 	}
 	b = append(b, '"')
 	start := 0
-	for i := 0; i < len(s); {
+	for i := plain(s); i < len(s); {
 		c := s[i]
 		if c >= 0x20 && c < 0x7f && c != '"' && c != '\\' {
 			i++
@@ -130,6 +147,25 @@ func appendString(b []byte, s string, limit int) []byte {
 		b = append(b, "…"...)
 	}
 	return append(b, '"')
+}
+
+// plain returns how many bytes at the start of s certainly stand for themselves. It looks at eight at once: nearly all of
+// a record is plain, and a pull writes more than a kilobyte of it.
+func plain(s string) (n int) {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; n+8 <= len(s); n += 8 {
+		p := s[n : n+8]
+		x := uint64(p[0]) | uint64(p[1])<<8 | uint64(p[2])<<16 | uint64(p[3])<<24 |
+			uint64(p[4])<<32 | uint64(p[5])<<40 | uint64(p[6])<<48 | uint64(p[7])<<56
+		control := x - ones*' '          // a high bit in each byte below a space
+		quote := (x ^ ones*'"') - ones   // in each that is a quote
+		escape := (x ^ ones*'\\') - ones // in each that is a backslash
+		remove := x + ones               // in each that is DEL
+		if (x|control|quote|escape|remove)&highs != 0 {
+			break
+		}
+	}
+	return n
 }
 
 // hidden reports whether a character beyond ASCII has no glyph of its own but changes what stands around it.

@@ -50,8 +50,9 @@ func (q *queue) each(f func(body []byte, c class)) {
 // A batch is the records of one commit and what their callers wait for.
 type batch struct {
 	queue
-	done chan struct{}
-	err  error // of the content records; set before done is closed
+	awaited bool // somebody waits for it now
+	done    chan struct{}
+	err     error // of the content records; set before done is closed
 }
 
 // Buffers and queues are reused: what a pull costs here is a copy, a hash and its share of a write.
