@@ -110,7 +110,6 @@ func (x *exchange) writeError(a *answer) {
 	if a.status != http.StatusRequestedRangeNotSatisfiable {
 		h.Del("Content-Range")
 	}
-	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(smallWrite)) // not every writer has one
 	if a.retry > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((a.retry+time.Second-1)/time.Second)))
 	}
@@ -197,6 +196,9 @@ func ascii(s string) string {
 
 // oneLine replaces control, format and invalid characters, and cuts at limit bytes on a rune's edge.
 func oneLine(s string, limit int) string {
+	if len(s) <= limit && isPlain(s) {
+		return s
+	}
 	s = strings.Map(func(r rune) rune {
 		if r < 0x20 || 0x7f <= r && r < 0xa0 || r == 0x2028 || r == 0x2029 || 0x200b <= r && r <= 0x200f ||
 			0x202a <= r && r <= 0x202e || 0x2060 <= r && r <= 0x206f || r == 0xfeff || r == utf8.RuneError {
@@ -212,4 +214,14 @@ func oneLine(s string, limit int) string {
 		cut--
 	}
 	return s[:cut] + "…"
+}
+
+// isPlain reports whether s is printable ASCII.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
 }

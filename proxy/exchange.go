@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -42,10 +43,19 @@ type exchange struct {
 	status   int
 	bytes    int64
 	cause    error // of an answer 500 or of a cut-off stream, for the log
+
+	fields [maxFields]zap.Field // of the log line; here they cost no allocation
 }
 
+// maxFields of a log line: nine that each has, and user, reason and error.
+const maxFields = 12
+
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
-	x := &exchange{h: h, w: w, r: r, id: newID(), start: time.Now()}
+	x, ok := h.exchanges.Get().(*exchange)
+	if !ok {
+		x = &exchange{}
+	}
+	x.h, x.w, x.r, x.id, x.start = h, w, r, newID(), time.Now()
 	x.who = admission.Requester{IP: peer(r.RemoteAddr), Agent: r.UserAgent()}
 	h.metrics.active.Inc()
 	return x
@@ -54,11 +64,10 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 // newID names a request: 64 random bits, unique among those that an auditor looks at together.
 func newID() string {
 	var b [8]byte
-	v := rand.Uint64()
-	for i := range b {
-		b[i] = byte(v >> (8 * i))
-	}
-	return hex.EncodeToString(b[:])
+	var text [2 * len(b)]byte
+	binary.LittleEndian.PutUint64(b[:], rand.Uint64())
+	hex.Encode(text[:], b[:])
+	return string(text[:])
 }
 
 // peer is the address of the socket. Headers that claim another are not believed.
@@ -92,6 +101,7 @@ func (x *exchange) judged(ref admission.Reference, v *admission.Verdict, cached,
 func (x *exchange) decided(status int, content bool) error {
 	x.status = status
 	x.fill(audit.EventDecided)
+	defer patient(x.w)
 	var err error
 	if content {
 		err = x.h.Audit.Decided(x.r.Context(), &x.record)
@@ -105,12 +115,21 @@ func (x *exchange) decided(status int, content bool) error {
 	return nil
 }
 
-func (x *exchange) fill(event string) {
+// patient gives a client the time for a small answer, whatever it is: one that does not read must not hold a connection
+// for ever. Not every writer has a deadline.
+func patient(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(smallWrite))
+}
+
+// fill completes the record for event, which is now.
+func (x *exchange) fill(event string) (took time.Duration) {
+	now := time.Now()
+	took = now.Sub(x.start)
 	r := &x.record
 	r.Event, r.ID, r.Method, r.Kind = event, x.id, x.r.Method, string(x.req.Kind)
 	r.Client = audit.Client{IP: x.who.IP, User: x.who.User, Agent: x.who.Agent}
-	r.Status, r.Bytes, r.Millis = x.status, x.bytes, time.Since(x.start).Milliseconds()
-	r.Time = time.Time{}
+	r.Status, r.Bytes, r.Millis = x.status, x.bytes, took.Milliseconds()
+	r.Time = now
 	if r.Requested == "" {
 		if x.req.Reference.Repository != "" {
 			r.Requested = x.req.Reference.String()
@@ -118,6 +137,7 @@ func (x *exchange) fill(event string) {
 			r.Requested = x.r.URL.Path
 		}
 	}
+	return took
 }
 
 // fail answers err, unless the answer has begun: then the connection is cut, so that nobody takes it for complete.
@@ -162,16 +182,18 @@ func (x *exchange) end() {
 			x.writeError(badRequest("UNKNOWN", x.status, "an internal error; the log has it under id "+x.id))
 		}
 	}
-	x.fill(audit.EventCompleted)
+	took := x.fill(audit.EventCompleted)
 	if err := x.h.Audit.Append(&x.record); err != nil && x.cause == nil {
 		x.cause = err
 	}
-	took := time.Since(x.start)
 	x.h.metrics.done(x.req.Kind, x.status, x.bytes, took)
 	x.log(took)
 	if p != nil {
 		panic(http.ErrAbortHandler)
 	}
+	h := x.h
+	*x = exchange{}
+	h.exchanges.Put(x)
 }
 
 // log writes the one line of this request.
@@ -184,8 +206,7 @@ func (x *exchange) log(took time.Duration) {
 	if line == nil {
 		return
 	}
-	fields := make([]zap.Field, 0, 12)
-	fields = append(fields, zap.String("id", x.id), zap.String("client", x.who.IP), zap.String("method", x.r.Method),
+	fields := append(x.fields[:0], zap.String("id", x.id), zap.String("client", x.who.IP), zap.String("method", x.r.Method),
 		zap.String("kind", string(x.req.Kind)), zap.String("requested", oneLine(x.record.Requested, maxMessage)),
 		zap.Int("status", x.status), zap.String("decision", x.record.Decision), zap.Int64("bytes", x.bytes),
 		zap.Float64("ms", float64(took.Microseconds())/1000))

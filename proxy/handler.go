@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,8 +27,9 @@ type Options struct {
 // A Handler answers /v2/ and /why/, and nothing else.
 type Handler struct {
 	Options
-	names   atomic.Pointer[Names]
-	metrics metrics
+	names     atomic.Pointer[Names]
+	metrics   metrics
+	exchanges sync.Pool // of *exchange, cleared
 }
 
 // Rename makes names hold from the next request on.
@@ -103,6 +105,7 @@ func (x *exchange) serve() error {
 
 // ping answers /v2/: this is a registry, and whether credentials are wanted. It is no pull, and not on record.
 func (h *Handler) ping(w http.ResponseWriter, r *http.Request) {
+	patient(w)
 	x := &exchange{h: h, w: w, r: r, req: Request{Kind: KindPing}}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		x.writeError(&answer{code: "UNSUPPORTED", status: http.StatusMethodNotAllowed, message: "this registry is for pulling only"})

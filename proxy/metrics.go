@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/http"
 	"strconv"
 	"time"
 
@@ -13,6 +14,14 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	bytes    *prometheus.CounterVec
+	kinds    map[Kind]*kindMetrics
+}
+
+// kindMetrics are those of one kind, looked up once: a look-up by labels costs as much as the rest of counting.
+type kindMetrics struct {
+	name      string
+	ok, bytes prometheus.Counter
+	seconds   prometheus.Observer
 }
 
 func (m *metrics) register(r prometheus.Registerer) {
@@ -29,32 +38,31 @@ func (m *metrics) register(r prometheus.Registerer) {
 	m.bytes = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "winnow_proxy_sent_bytes_total", Help: "Bytes of answers sent, headers not counted, by kind.",
 	}, []string{"kind"})
+	m.kinds = map[Kind]*kindMetrics{}
+	for _, kind := range []Kind{KindPing, KindManifest, KindBlob, KindTags, KindReferrers, KindOther} {
+		name := string(kind)
+		m.kinds[kind] = &kindMetrics{
+			name: name, ok: m.requests.WithLabelValues(name, "200"),
+			bytes: m.bytes.WithLabelValues(name), seconds: m.seconds.WithLabelValues(name),
+		}
+	}
 	if r != nil {
 		r.MustRegister(m.active, m.requests, m.seconds, m.bytes)
 	}
 }
 
+// done counts a finished request.
 func (m *metrics) done(kind Kind, status int, bytes int64, took time.Duration) {
-	if kind == "" {
-		kind = KindOther
-	}
 	m.active.Dec()
-	m.requests.WithLabelValues(string(kind), statusLabel(status)).Inc()
-	m.seconds.WithLabelValues(string(kind)).Observe(took.Seconds())
-	m.bytes.WithLabelValues(string(kind)).Add(float64(bytes))
-}
-
-// statusLabel spares the common statuses an allocation.
-func statusLabel(status int) string {
-	switch status {
-	case 200:
-		return "200"
-	case 206:
-		return "206"
-	case 403:
-		return "403"
-	case 404:
-		return "404"
+	of := m.kinds[kind]
+	if of == nil {
+		of = m.kinds[KindOther]
 	}
-	return strconv.Itoa(status)
+	if status == http.StatusOK {
+		of.ok.Inc()
+	} else {
+		m.requests.WithLabelValues(of.name, strconv.Itoa(status)).Inc()
+	}
+	of.seconds.Observe(took.Seconds())
+	of.bytes.Add(float64(bytes))
 }
