@@ -101,19 +101,25 @@ func (b *bench) run(ctx context.Context) (err error) {
 
 func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.progress, format+"\n", args...) }
 
-// build makes the programs as they are released.
+// distribution is the program that Winnow is measured against.
+const distribution = "github.com/distribution/distribution/v3/cmd/registry@v3.1.2"
+
+// build makes the programs as they are released: Winnow of this module, distribution with the dependencies of its own.
 func (b *bench) build(ctx context.Context) error {
-	for target, pkg := range map[*string]string{
-		&b.winnow:   "github.com/winnow-registry/winnow/cmd/winnow",
-		&b.registry: "github.com/distribution/distribution/v3/cmd/registry",
-	} {
-		b.say("building %s", pkg)
-		*target = filepath.Join(b.dir, filepath.Base(pkg))
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", *target, pkg)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("building %s: %w: %s", pkg, err, out)
-		}
+	b.winnow, b.registry = filepath.Join(b.dir, "winnow"), filepath.Join(b.dir, "registry")
+	if err := b.compile(ctx, "build", "-o", b.winnow, "github.com/winnow-registry/winnow/cmd/winnow"); err != nil {
+		return err
+	}
+	return b.compile(ctx, "install", distribution)
+}
+
+func (b *bench) compile(ctx context.Context, args ...string) error {
+	name := args[len(args)-1]
+	b.say("building %s", name)
+	cmd := exec.CommandContext(ctx, "go", append([]string{args[0], "-trimpath", "-ldflags", "-s -w"}, args[1:]...)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOBIN="+b.dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w: %s", name, err, out)
 	}
 	return nil
 }
