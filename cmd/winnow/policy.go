@@ -136,6 +136,9 @@ func parametersOf(b policy.Builtin) []ruleParameter {
 	return out
 }
 
+// maxDefault is the longest default that the table of rules shows, bytes.
+const maxDefault = 48
+
 func ruleTable(list []ruleInfo) [][]string {
 	rows := [][]string{{"RULE", "TITLE", "SEVERITY", "STAGE", "PARAMETERS", "CONTROLS"}}
 	for _, r := range list {
@@ -143,7 +146,12 @@ func ruleTable(list []ruleInfo) [][]string {
 		for _, p := range r.Parameters {
 			text := p.Name
 			if b, err := json.Marshal(p.Default); err == nil && p.Default != nil {
-				text += "=" + string(b)
+				text += "="
+				if len(b) > maxDefault { // -o json has it whole
+					text += "…"
+				} else {
+					text += string(b)
+				}
 			}
 			if p.Required {
 				text += " (required)"

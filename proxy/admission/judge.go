@@ -71,7 +71,21 @@ func (g *Gate) names(ctx context.Context, ref policy.Reference) []policy.Referen
 			out = append(out, name)
 		}
 	}
+	// In a fixed order, names people know first: equal refusals must read the same.
+	slices.SortFunc(out, func(a, b policy.Reference) int {
+		return cmp.Or(boolCompare(a.Tag == "", b.Tag == ""), cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Index, b.Index))
+	})
 	return append(out, ref)
+}
+
+func boolCompare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // verdict returns the verdict that holds for ref, remembered or made now.
