@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -15,11 +16,20 @@ import (
 type flights struct {
 	group   singleflight.Group
 	timeout time.Duration
+	running atomic.Int64
 }
 
-// do runs work under key, or joins it, and waits until it ends, ctx ends, or hold is up.
+// maxFlights bounds the work under way. It outlives the clients that asked for it, so that their connections do not.
+const maxFlights = 4096
+
+// do runs work under key, or joins it, and waits until it ends, ctx ends, or hold is up. Past maxFlights new work is not
+// begun: it fails with ErrBusy.
 func (f *flights) do(ctx context.Context, key string, hold *hold, work func(context.Context) (any, error)) (any, error) {
 	results := f.group.DoChan(key, func() (result any, err error) {
+		defer f.running.Add(-1)
+		if f.running.Add(1) > maxFlights {
+			return nil, ErrBusy
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.timeout)
 		defer cancel()
 		defer func() {
