@@ -104,7 +104,8 @@ func (x *exchange) decided(status int, content bool) error {
 	defer patient(x.w)
 	var err error
 	if content {
-		err = x.h.Audit.Decided(x.r.Context(), &x.record)
+		// Also for a client that has left by now: the record is queued, and there must be one only.
+		err = x.h.Audit.Decided(context.WithoutCancel(x.r.Context()), &x.record)
 	} else {
 		err = x.h.Audit.Append(&x.record)
 	}

@@ -47,6 +47,7 @@ type violationPage struct {
 
 // why answers /why/<id>: the refusal behind an id, as a page for people or, by Accept, as JSON.
 func (h *Handler) why(w http.ResponseWriter, r *http.Request) {
+	patient(w)
 	head := w.Header()
 	head.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")
 	head.Set("Referrer-Policy", "no-referrer")
