@@ -28,6 +28,7 @@ e2e: ## the real-client scenarios only
 
 bench: ## Go benchmarks and the loopback comparisons; BENCH=pattern chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 -timeout 30m ./...
+	go run ./deploy/bench $(ARGS)
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@deploy/ci/fuzz.sh $(FUZZTIME)

@@ -165,8 +165,9 @@ func (x *exchange) fail(err error) {
 	case a.status >= http.StatusInternalServerError:
 		x.record.Reason = a.reason + ": " + a.message
 	}
-	// A refusal gives nothing away: it is answered even where it cannot be recorded, and the log counts it.
-	_ = x.decided(a.status, false)
+	// A refusal is on record before it is answered, but it gives nothing away: where it cannot be recorded it is answered
+	// all the same, and the log counts it.
+	_ = x.decided(a.status, true)
 	x.writeError(a)
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -20,6 +21,9 @@ import (
 const (
 	// drainTime is how long pulls under way may take to end after SIGTERM; Kubernetes kills after 30 s by default.
 	drainTime = 25 * time.Second
+	// gcPercent lets the heap grow to four times of what is live before it is collected: what is live is some 10 MiB, and
+	// collecting that often costs more than the memory. GOGC overrides it.
+	gcPercent = 300
 	// consoleHeaders bounds how slowly a request to the console may begin.
 	consoleHeaders = 10 * time.Second
 )
@@ -38,6 +42,9 @@ func (s *shell) serve(ctx context.Context) error {
 	config, err := s.config()
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	log, flush, err := newLogger(s.stderr, config.Log)
 	if err != nil {
