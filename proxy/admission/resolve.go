@@ -14,16 +14,12 @@ import (
 // tag does not exist, or that the upstream refuses us, is an answer: nothing older stands in for it.
 func (g *Gate) resolve(ctx context.Context, ref policy.Reference, hold *hold) (r policy.Resolution, stale bool, err error) {
 	name := ref.Name() + ":" + ref.Tag
-	now := g.Now()
 	held, ok := g.Tags.Resolution(ctx, name)
-	if ok {
-		age := now.Sub(held.At).Abs() // a time in the future is no fresher: the clock was set back
-		if held.Missing && age < missingTTL {
+	if ok && g.fresh(held) {
+		if held.Missing {
 			return policy.Resolution{}, false, ErrManifestUnknown
 		}
-		if !held.Missing && age < g.TTL {
-			return held, false, nil
-		}
+		return held, false, nil
 	}
 	fresh, err := g.flights.do(ctx, "tag "+name, hold, func(ctx context.Context) (any, error) {
 		return g.ask(ctx, ref, name)
@@ -37,7 +33,7 @@ func (g *Gate) resolve(ctx context.Context, ref policy.Reference, hold *hold) (r
 		return r, false, nil
 	case ctx.Err() != nil, statusOf(err) == http.StatusForbidden:
 		return policy.Resolution{}, false, err
-	case ok && !held.Missing && now.Sub(held.At) < g.Stale:
+	case ok && !held.Missing && g.Now().Sub(held.At) < g.Stale:
 		g.metrics.stale.Inc()
 		g.Log.Warn("using an older resolution", zap.String("reference", name), zap.Time("resolved", held.At), zap.Error(err))
 		return held, true, nil
@@ -45,8 +41,20 @@ func (g *Gate) resolve(ctx context.Context, ref policy.Reference, hold *hold) (r
 	return policy.Resolution{}, false, err
 }
 
+// fresh reports whether r is used without asking again. A time in the future is no fresher: the clock was set back.
+func (g *Gate) fresh(r policy.Resolution) bool {
+	ttl := g.TTL
+	if r.Missing {
+		ttl = missingTTL
+	}
+	return g.Now().Sub(r.At).Abs() < ttl
+}
+
 // ask resolves a tag at the upstream and remembers the answer.
 func (g *Gate) ask(ctx context.Context, ref policy.Reference, name string) (policy.Resolution, error) {
+	if held, ok := g.Tags.Resolution(ctx, name); ok && g.fresh(held) {
+		return held, nil // somebody asked between our look and our turn
+	}
 	r, err := g.Upstream.Resolve(ctx, ref.Upstream, ref.Repository, ref.Tag)
 	if statusOf(err) == http.StatusNotFound {
 		r = policy.Resolution{Missing: true, At: g.Now()}
