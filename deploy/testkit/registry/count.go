@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A Request is one that the registry was asked, with what it answered.
@@ -22,13 +23,18 @@ type Request struct {
 
 // recorder keeps every request that was answered.
 type recorder struct {
-	mu   sync.Mutex
-	list []Request
+	mu     sync.Mutex
+	list   []Request
+	active int // requests whose answer has not ended
 }
+
+// settle is how long Requests and Forget wait for answers under way: a client has its last byte before they are counted.
+const settle = 500 * time.Millisecond
 
 // Requests returns what the registry has been asked since the start or the last Forget, the ping and challenges
 // included.
 func (r *Registry) Requests() []Request {
+	r.requests.settled()
 	r.requests.mu.Lock()
 	defer r.requests.mu.Unlock()
 	return slices.Clone(r.requests.list)
@@ -36,6 +42,7 @@ func (r *Registry) Requests() []Request {
 
 // Forget drops the requests counted so far, those of the test's own pushes above all.
 func (r *Registry) Forget() {
+	r.requests.settled()
 	r.requests.mu.Lock()
 	defer r.requests.mu.Unlock()
 	r.requests.list = nil
@@ -68,6 +75,19 @@ func (r *Registry) Bytes() int64 {
 	return n
 }
 
+// settled waits until no answer is under way, within settle.
+func (c *recorder) settled() {
+	for end := time.Now().Add(settle); c.busy() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (c *recorder) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.active > 0
+}
+
 func (c *recorder) count(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		q := parse(req)
@@ -75,9 +95,13 @@ func (c *recorder) count(next http.Handler) http.Handler {
 		defer func() { // a client that leaves makes the handler panic with ErrAbortHandler: it counts as well
 			q.Status, q.Bytes = counted.status, counted.bytes
 			c.mu.Lock()
+			defer c.mu.Unlock()
 			c.list = append(c.list, q)
-			c.mu.Unlock()
+			c.active--
 		}()
+		c.mu.Lock()
+		c.active++
+		c.mu.Unlock()
 		next.ServeHTTP(counted, req)
 	})
 }
