@@ -89,7 +89,7 @@ func TestWhatIsNoSecretIsNotReported(t *testing.T) {
 			"TOKEN=%TOKEN%", "TOKEN=***", "TOKEN=xxxx", "URL=https://user:${PASS}@example.org", "URL=https://user@example.org"}}},
 		"words that contain one": {Config: policy.Config{Env: []string{"COMPASS=north", "KEYBOARD=us", "MONKEY=x", "TOKENIZERS_PARALLELISM=false", "PASSENGER_APP=x"}}},
 		"history": {History: []policy.History{{CreatedBy: "ARG TOKEN"}, {CreatedBy: "RUN |1 TOKEN= /bin/sh -c x"},
-			{CreatedBy: "RUN /bin/sh -c PASSWORD=$(cat /run/secrets/x) ./setup # buildkit"}, {CreatedBy: "COPY id_rsa.pub /root/ # buildkit"}}},
+			{CreatedBy: "RUN /bin/sh -c PASSWORD=$(cat /run/secrets/x) ./setup # buildkit"}, {CreatedBy: "COPY id_rsa.pub /home/app/ # buildkit"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -69,7 +69,8 @@ func (g *Gate) Blob(ctx context.Context, ref policy.Reference, who policy.Reques
 	if err != nil || !content {
 		return b, err
 	}
-	return b, g.open(ctx, ref, &b)
+	err = g.open(ctx, ref, &b) // before b is copied: Go leaves the order within a return open
+	return b, err
 }
 
 // granted finds a grant whose manifest is admitted now. A grant alone serves nothing: policy may have changed since.
